@@ -1,0 +1,30 @@
+// Builds everything that runs: the bundled CLI (dist/), the guest harness and the libkrun launcher (dist/bin/).
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, readFile } from "node:fs/promises";
+import { build } from "esbuild";
+
+const root = new URL("..", import.meta.url).pathname;
+const { version } = JSON.parse(await readFile(`${root}package.json`, "utf8"));
+
+// Few files keep start-up fast; commands stay separate chunks that are loaded on demand.
+await build({
+  absWorkingDir: root,
+  entryPoints: { main: "src/cli/main.ts" },
+  outdir: "dist",
+  bundle: true,
+  splitting: true,
+  format: "esm",
+  platform: "node",
+  target: "node20",
+  packages: "external",
+  sourcemap: "linked",
+  define: { AEGIS_VERSION: JSON.stringify(version) },
+  logLevel: "warning",
+});
+
+await mkdir(`${root}dist/bin`, { recursive: true });
+for (const part of ["harness", "native"]) {
+  if (!existsSync(`${root}${part}/Makefile`)) continue;
+  execFileSync("make", ["-s", "-C", part, `OUT=${root}dist/bin`], { cwd: root, stdio: "inherit" });
+}

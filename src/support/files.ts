@@ -1,0 +1,48 @@
+/** Writes that are never half visible: temporary file, fsync, rename, fsync of the directory. */
+import { randomBytes } from "node:crypto";
+import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
+import path from "node:path";
+
+/** Replaces `target` with what `fill` writes; on failure nothing is left and the old content stays. */
+export async function replaceFile(
+  target: string,
+  fill: string | Uint8Array | ((file: FileHandle) => Promise<void>),
+  options: { readonly mode?: number; readonly tmpDir?: string } = {},
+): Promise<void> {
+  const temporary = temporaryPath(options.tmpDir ?? path.dirname(target), path.basename(target));
+  try {
+    const file = await open(temporary, "wx", options.mode ?? 0o600);
+    try {
+      if (typeof fill === "function") await fill(file);
+      else await file.writeFile(fill);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await publish(temporary, target);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** Renames a finished, synced file or directory into place and makes the rename durable. */
+export async function publish(temporary: string, target: string): Promise<void> {
+  await mkdir(path.dirname(target), { recursive: true, mode: 0o700 });
+  await rename(temporary, target);
+  await syncDirectory(path.dirname(target));
+}
+
+/** A fresh name for a temporary file; the pid in it lets a later run sweep what a killed one left. */
+export function temporaryPath(directory: string, name: string): string {
+  return path.join(directory, `.tmp-${process.pid}-${randomBytes(6).toString("hex")}-${name.slice(0, 64)}`);
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,20 @@
+import { defineConfig } from "vitest/config";
+
+/** Unit tests need no VM and no root; interop tests use other people's tools; vm tests boot real guests. */
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 20_000 } },
+      { test: { name: "interop", include: ["test/interop/**/*.test.ts"], testTimeout: 300_000, hookTimeout: 300_000 } },
+      {
+        test: {
+          name: "vm",
+          include: ["test/vm/**/*.test.ts"],
+          testTimeout: 600_000,
+          hookTimeout: 900_000,
+          maxWorkers: 2,
+        },
+      },
+    ],
+  },
+});
