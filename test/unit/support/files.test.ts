@@ -1,0 +1,84 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { replaceFile } from "../../../src/support/files.js";
+import { openHome } from "../../../src/support/home.js";
+import { acquireLock, tryLock } from "../../../src/support/locks.js";
+
+let directory: string;
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), "aegis-support-"));
+});
+afterEach(async () => {
+  await rm(directory, { recursive: true, force: true });
+});
+
+describe("replaceFile", () => {
+  it("replaces content and leaves no temporary file", async () => {
+    const target = path.join(directory, "state.json");
+    await replaceFile(target, "one");
+    await replaceFile(target, "two");
+    expect(await readFile(target, "utf8")).toBe("two");
+    expect((await stat(target)).mode & 0o777).toBe(0o600);
+    expect(await readdir(directory)).toEqual(["state.json"]);
+  });
+
+  it("keeps the old content when filling fails", async () => {
+    const target = path.join(directory, "state.json");
+    await writeFile(target, "old");
+    const broken = replaceFile(target, async (file) => {
+      await file.writeFile("half");
+      throw new Error("cut off");
+    });
+    await expect(broken).rejects.toThrow("cut off");
+    expect(await readFile(target, "utf8")).toBe("old");
+    expect(await readdir(directory)).toEqual(["state.json"]);
+  });
+});
+
+describe("locks", () => {
+  it("exclude each other, and shared ones only exclude exclusive ones", async () => {
+    const file = path.join(directory, "a.lock");
+    const first = await tryLock(file, { shared: true });
+    const second = await tryLock(file, { shared: true });
+    expect(await tryLock(file)).toBeUndefined();
+    first?.release();
+    second?.release();
+    const exclusive = await acquireLock(file);
+    expect(await tryLock(file, { shared: true })).toBeUndefined();
+    exclusive.release();
+  });
+
+  it("are freed by the kernel when their holder is killed", async () => {
+    const file = path.join(directory, "b.lock");
+    const script = `const n = require("fs-native-extensions"); const fd = require("fs").openSync(${JSON.stringify(file)}, "a+");
+      if (!n.tryLock(fd)) process.exit(1); process.stdout.write("held"); setInterval(() => {}, 1000);`;
+    const holder = spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+    await once(holder.stdout, "data");
+    expect(await tryLock(file)).toBeUndefined();
+    holder.kill("SIGKILL");
+    await once(holder, "close");
+    const lock = await tryLock(file);
+    expect(lock).toBeDefined();
+    lock?.release();
+  });
+});
+
+describe("openHome", () => {
+  it("creates a private state directory and keeps socket paths short", async () => {
+    const deep = path.join(directory, "d".repeat(60), "e".repeat(60));
+    const home = openHome({ AEGIS_HOME: deep });
+    expect((await stat(home.instances)).mode & 0o777).toBe(0o700);
+    expect(home.sockets.length).toBeLessThanOrEqual(40);
+    await rm(home.sockets, { recursive: true });
+  });
+
+  it("refuses a home that is a file, with a code", async () => {
+    const file = path.join(directory, "file");
+    await writeFile(file, "");
+    expect(() => openHome({ AEGIS_HOME: file })).toThrow(expect.objectContaining({ code: "HOME_UNUSABLE" }));
+  });
+});
