@@ -1,11 +1,22 @@
 import { defineConfig } from "vitest/config";
 
+/** clipanion's ESM build imports a directory, which only a bundler resolves. */
+const server = { deps: { inline: ["clipanion"] } };
+
 /** Unit tests need no VM and no root; interop tests use other people's tools; vm tests boot real guests. */
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 20_000 } },
-      { test: { name: "interop", include: ["test/interop/**/*.test.ts"], testTimeout: 300_000, hookTimeout: 300_000 } },
+      { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 20_000, server } },
+      {
+        test: {
+          name: "interop",
+          include: ["test/interop/**/*.test.ts"],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          server,
+        },
+      },
       {
         test: {
           name: "vm",
@@ -13,6 +24,7 @@ export default defineConfig({
           testTimeout: 600_000,
           hookTimeout: 900_000,
           maxWorkers: 2,
+          server,
         },
       },
     ],

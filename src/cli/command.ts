@@ -4,6 +4,9 @@ import { type AegisHome, openHome } from "../support/home.js";
 import { renderTable, type Table } from "./render/table.js";
 
 export abstract class AegisCommand extends Command {
+  /** Set by commands whose first positional ends the options: what follows belongs to the program that is run. */
+  static passThrough = false;
+
   format = Option.String("--format", { description: "text (default) or json" });
 
   #home: AegisHome | undefined;
@@ -20,6 +23,11 @@ export abstract class AegisCommand extends Command {
   print<T>(value: T, render: (value: T) => string): void {
     const text = this.json ? JSON.stringify(value, null, 2) : render(value);
     if (text !== "") this.context.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
+  }
+
+  /** One line for people on standard error, so that standard output stays for results. */
+  note(line: string): void {
+    this.context.stderr.write(`${line}\n`);
   }
 
   printTable<T>(rows: readonly T[], table: Table<T>): void {

@@ -1,21 +1,45 @@
 /**
- * Every command's words and where it lives. Only the module that the arguments name is loaded, so `aegis ps` does not pay
- * for the builder.
+ * Every command's words, its line in the overview, and where it lives. Only the module that the arguments name is loaded, so
+ * `aegis ps` does not pay for the builder, nor `aegis --help` for anything.
  */
 import type { CommandClass } from "clipanion";
 
-type Loader = () => Promise<{ readonly default: CommandClass }>;
+export interface CommandEntry {
+  readonly category: "Build" | "Run" | "Inspect" | "Images" | "Secrets and volumes" | "System";
+  /** One line, for the overview and the head of the command's own help. */
+  readonly summary: string;
+  readonly load: () => Promise<{ readonly default: CommandClass }>;
+  /** Not shown in the overview. */
+  readonly hidden?: boolean;
+}
 
-export const commands: Readonly<Record<string, Loader>> = {
-  version: () => import("./commands/version.js"),
+export const commands: Readonly<Record<string, CommandEntry>> = {
+  version: { category: "System", summary: "Print the version", load: () => import("./commands/version.js") },
 };
 
-/** Loaders whose words are a prefix of `argv` (the longest), or all of them for help and for mistakes. */
-export function loadersFor(argv: readonly string[]): readonly Loader[] {
-  const words = argv.filter((word) => !word.startsWith("-"));
-  for (let length = Math.min(3, words.length); length > 0; length--) {
-    const loader = commands[words.slice(0, length).join(" ")];
-    if (loader) return [loader];
+/** What people coming from Docker type, and what it is called here. */
+const aliases: Readonly<Record<string, string>> = { "--version": "version", "-v": "version" };
+
+export interface FoundCommand {
+  readonly words: readonly string[];
+  readonly entry: CommandEntry;
+  /** Arguments after the command's words. */
+  readonly rest: readonly string[];
+}
+
+/** The command whose words `argv` begins with, the longest that fits. */
+export function findCommand(argv: readonly string[]): FoundCommand | undefined {
+  for (let length = Math.min(3, argv.length); length > 0; length--) {
+    const typed = argv.slice(0, length).join(" ");
+    const name = Object.hasOwn(aliases, typed) ? aliases[typed]! : typed;
+    const entry = Object.hasOwn(commands, name) ? commands[name] : undefined;
+    if (entry) return { words: name.split(" "), entry, rest: argv.slice(length) };
   }
-  return Object.values(commands);
+  return undefined;
+}
+
+/** Commands that start with `words`: `aegis secret` alone leads to all of `secret ...`. */
+export function commandsUnder(words: readonly string[]): readonly string[] {
+  const prefix = words.length === 0 ? "" : `${words.join(" ")} `;
+  return Object.keys(commands).filter((name) => name.startsWith(prefix) && !commands[name]!.hidden);
 }
