@@ -21,8 +21,11 @@ export interface MachineSpec {
   readonly cpus: number;
   /** Guest kernel as an ELF64 file that boots by PVH note and by e_entry. */
   readonly kernel: string;
-  /** cpio archive that holds the harness as /init. */
-  readonly initramfs: string;
+  /**
+   * Raw ext4 image with the harness as /init and empty mount points. It is attached read-only after `disks` and is the
+   * root the kernel mounts: libkrunfw's kernel is built without initramfs support.
+   */
+  readonly bootDisk: string;
   /** Extra words of the kernel command line; never a secret. */
   readonly cmdline?: readonly string[];
   /** The i-th is /dev/vd(a+i) in the guest, on every driver. */
