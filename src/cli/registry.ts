@@ -14,6 +14,21 @@ export interface CommandEntry {
 }
 
 export const commands: Readonly<Record<string, CommandEntry>> = {
+  "secret ls": {
+    category: "Secrets and volumes",
+    summary: "List the names of stored secrets",
+    load: () => import("./commands/secret/ls.js"),
+  },
+  "secret rm": {
+    category: "Secrets and volumes",
+    summary: "Remove stored secrets",
+    load: () => import("./commands/secret/rm.js"),
+  },
+  "secret set": {
+    category: "Secrets and volumes",
+    summary: "Store a secret, read from the terminal or standard input",
+    load: () => import("./commands/secret/set.js"),
+  },
   version: { category: "System", summary: "Print the version", load: () => import("./commands/version.js") },
 };
 

@@ -1,0 +1,30 @@
+/** What commands read from the person or the pipe in front of them. */
+import type { Readable } from "node:stream";
+import { AegisError } from "../support/errors.js";
+
+export async function readAll(stream: Readable): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(Buffer.from(chunk));
+  return Buffer.concat(chunks);
+}
+
+/** Asks on the terminal without echo. @throws AegisError INTERRUPTED on Ctrl-C */
+export async function promptHidden(question: string): Promise<string> {
+  const { stdin, stderr } = process;
+  stderr.write(question);
+  stdin.setRawMode(true);
+  let line = "";
+  try {
+    for await (const chunk of stdin) {
+      for (const character of String(chunk)) {
+        if (character === "\r" || character === "\n" || character === "\u0004") return line;
+        if (character === "\u0003") throw new AegisError("INTERRUPTED", "interrupted", { exitCode: 130 });
+        line = character === "\u007f" || character === "\b" ? line.slice(0, -1) : line + character;
+      }
+    }
+    return line;
+  } finally {
+    stdin.setRawMode(false);
+    stderr.write("\n");
+  }
+}
