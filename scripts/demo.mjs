@@ -18,7 +18,7 @@ let step = 0;
 
 const seconds = (since) => `${((Date.now() - since) / 1000).toFixed(1)} s`;
 
-/** Runs one step in the foreground, its output indented, and shows how long it took. Ends the demo if it fails. */
+/** Runs one step in the foreground, its output indented, and shows how long it took; gives the last line of its output. */
 async function run(title, command, args) {
   const since = Date.now();
   step++;
@@ -26,12 +26,16 @@ async function run(title, command, args) {
     `\n[${step}] ${title}\n    $ ${[command === process.execPath ? "" : command, ...args].join(" ").replace(aegis, "aegis").replaceAll(`${root}/`, "").trim()}`,
   );
   const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+  let lastLine = "";
   const indent = (stream) => {
     let rest = "";
     stream.setEncoding("utf8").on("data", (text) => {
       const lines = (rest + text).split("\n");
       rest = lines.pop();
-      for (const line of lines) console.log(`    ${line}`);
+      for (const line of lines) {
+        console.log(`    ${line}`);
+        if (stream === child.stdout) lastLine = line;
+      }
     });
     stream.on("end", () => rest && console.log(`    ${rest}`));
   };
@@ -40,6 +44,7 @@ async function run(title, command, args) {
   const code = await new Promise((resolve) => child.on("close", resolve));
   if (code !== 0) throw new Error(`"${title}" ended with status ${code}`);
   console.log(`    took ${seconds(since)}`);
+  return lastLine;
 }
 
 /** The wanted port if it is free on loopback, else any free one. */
@@ -85,11 +90,11 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
 
 try {
   await run("Set up: packages, C parts, VMM, kernel, gvproxy", process.execPath, ["scripts/setup.mjs"]);
-  await run("Make the base image (Debian and Node.js; kept for next time)", process.execPath, [
+  const tarball = await run("Make the base image: Debian and Node.js (kept for next time)", process.execPath, [
     "scripts/base-images.mjs",
-    "--import",
     "debian-node:22",
   ]);
+  await run("Import it into the image store", process.execPath, [aegis, "import", tarball, "debian-node:22"]);
   await run("Build the Dockerfile", process.execPath, [aegis, "build", "-t", "hello", "fixtures/hello"]);
 
   const port = await freePort(8080);
