@@ -1,0 +1,190 @@
+/** Layers: trees to blobs of the store and back, streaming, verified. OCI image spec, layer.md. */
+import { createHash } from "node:crypto";
+import type { DiffId } from "../support/brands.js";
+import { AegisError } from "../support/errors.js";
+import type { TreeEntry, TreeSink } from "../support/tree.js";
+import { decompress } from "./compression/decompress.js";
+import { type Compressor, createGzip } from "./compression/gzip.js";
+import { createZstd } from "./compression/zstd.js";
+import { type Compression, layerCompression, layerTypes } from "./media-types.js";
+import { damaged } from "./store/blobs.js";
+import type { ImageStore } from "./store.js";
+import { createTarDecoder, readChunks } from "./tar/decode.js";
+import { createTarEncoder } from "./tar/encode.js";
+import type { Descriptor } from "./types.js";
+import { isAufsMetadata } from "./whiteouts.js";
+
+export { parseWhiteout } from "./whiteouts.js";
+
+export interface ReadLayerOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** The diff id that the image's config promises. */
+  readonly diffId?: DiffId | undefined;
+}
+
+export interface LayerIdentity {
+  readonly diffId: DiffId;
+  /** Bytes of the uncompressed tar. */
+  readonly size: number;
+}
+
+/**
+ * Decodes a stored layer into `sink`. What the sink has taken counts only once this resolves: digests are known at the end.
+ * @throws AegisError BLOB_MISSING, BLOB_DAMAGED, DIFF_ID_MISMATCH, TAR_CORRUPT, TAR_UNSUPPORTED, COMPRESSION_CORRUPT,
+ *   LAYER_TYPE_UNKNOWN, and whatever the sink throws
+ */
+export async function readLayer(
+  store: Pick<ImageStore, "openBlob">,
+  descriptor: Descriptor,
+  sink: TreeSink,
+  options: ReadLayerOptions = {},
+): Promise<LayerIdentity> {
+  const compression = layerCompression(descriptor.mediaType);
+  const blobHash = createHash("sha256");
+  const tarHash = compression === "none" ? blobHash : createHash("sha256");
+  let size = 0;
+  const file = await store.openBlob(descriptor.digest);
+  try {
+    const decoder = createTarDecoder(withoutAufsMetadata(sink));
+    for await (const chunk of decompress(hashed(readChunks(file, options.signal), blobHash), compression)) {
+      if (tarHash !== blobHash) tarHash.update(chunk);
+      size += chunk.length;
+      decoder.write(chunk);
+      await sink.drain();
+    }
+    decoder.end();
+  } finally {
+    await file.close();
+  }
+  const digest = `sha256:${blobHash.digest("hex")}`;
+  if (digest !== descriptor.digest) throw damaged(descriptor.digest);
+  const diffId = (tarHash === blobHash ? digest : `sha256:${tarHash.digest("hex")}`) as DiffId;
+  checkDiffId(diffId, options.diffId);
+  return { diffId, size };
+}
+
+/** @throws AegisError DIFF_ID_MISMATCH */
+export function checkDiffId(found: DiffId, expected: DiffId | undefined): void {
+  if (expected === undefined || found === expected) return;
+  throw new AegisError("DIFF_ID_MISMATCH", `a layer's content has the digest ${found}, its image says ${expected}`, {
+    hint: "the image is inconsistent; make or fetch it again",
+    details: { found, expected },
+  });
+}
+
+async function* hashed(
+  source: AsyncIterable<Uint8Array>,
+  hash: { update(bytes: Uint8Array): unknown },
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    hash.update(chunk);
+    yield chunk;
+  }
+}
+
+function withoutAufsMetadata(sink: TreeSink): TreeSink {
+  let dropping = false;
+  return {
+    entry(entry) {
+      dropping = isAufsMetadata(entry.path);
+      if (!dropping) sink.entry(entry);
+    },
+    data(chunk) {
+      if (!dropping) sink.data(chunk);
+    },
+    hole(length) {
+      if (!dropping) sink.hole(length);
+    },
+    drain: () => sink.drain(),
+  };
+}
+
+export interface WriteLayerOptions {
+  readonly compression: Compression;
+  /** gzip 1 to 9 (6), zstd 1 to 19 (3). */
+  readonly level?: number | undefined;
+  /** SOURCE_DATE_EPOCH, seconds: no entry is younger than this. */
+  readonly modifiedClamp?: number | undefined;
+}
+
+export interface WrittenLayer {
+  readonly descriptor: Descriptor;
+  readonly diffId: DiffId;
+  /** Bytes of the uncompressed tar. */
+  readonly size: number;
+  /** Number of entries; a layer without any is best left out of an image. */
+  readonly entries: number;
+}
+
+/**
+ * Writes what `produce` pushes as a layer blob. Equal trees in equal order give equal bytes.
+ * @throws AegisError TREE_INVALID, ZSTD_UNAVAILABLE, and whatever `produce` throws; then nothing is kept
+ */
+export async function writeLayer(
+  store: Pick<ImageStore, "createBlob">,
+  produce: (sink: TreeSink) => Promise<void>,
+  options: WriteLayerOptions,
+): Promise<WrittenLayer> {
+  const blob = await store.createBlob();
+  try {
+    const compressor = await createCompressor((chunk) => blob.write(chunk), options);
+    const tarHash = createHash("sha256");
+    let size = 0;
+    let entries = 0;
+    const emit = batched((chunk) => {
+      tarHash.update(chunk);
+      size += chunk.length;
+      compressor.write(chunk);
+    });
+    const encoder = createTarEncoder(emit.write, () => compressor.drain() ?? blob.drain());
+    const clamp = options.modifiedClamp;
+    await produce({
+      ...encoder,
+      entry(entry) {
+        entries++;
+        encoder.entry(clamp === undefined ? entry : clamped(entry, clamp));
+      },
+    });
+    encoder.end();
+    emit.flush();
+    await compressor.end();
+    const identity = await blob.commit();
+    const descriptor = { mediaType: layerTypes[options.compression], ...identity };
+    return { descriptor, diffId: `sha256:${tarHash.digest("hex")}` as DiffId, size, entries };
+  } finally {
+    await blob.abort();
+  }
+}
+
+function clamped(entry: TreeEntry, seconds: number): TreeEntry {
+  const { sec, nsec } = entry.mtime;
+  return sec > seconds || (sec === seconds && nsec > 0) ? { ...entry, mtime: { sec: seconds, nsec: 0 } } : entry;
+}
+
+async function createCompressor(write: (chunk: Uint8Array) => void, options: WriteLayerOptions): Promise<Compressor> {
+  if (options.compression === "gzip") return createGzip(write, options.level);
+  if (options.compression === "zstd") return await createZstd(write, options.level);
+  return { write, drain: () => undefined, end: async () => undefined };
+}
+
+/** Joins small writes (headers, padding) so that hashing and copying happen in pieces worth their call. */
+function batched(write: (chunk: Uint8Array) => void): { write(chunk: Uint8Array): void; flush(): void } {
+  const buffer = Buffer.allocUnsafe(64 << 10);
+  let filled = 0;
+  const flush = () => {
+    if (filled > 0) write(buffer.subarray(0, filled));
+    filled = 0;
+  };
+  return {
+    write(chunk) {
+      if (filled + chunk.length > buffer.length) flush();
+      if (chunk.length > buffer.length) {
+        write(chunk);
+        return;
+      }
+      buffer.set(chunk, filled);
+      filled += chunk.length;
+    },
+    flush,
+  };
+}

@@ -1,0 +1,43 @@
+/** Names in an archive are hostile: what comes out of here always lies inside of the tree. */
+import type { ByteString } from "../../support/brands.js";
+
+/** Linux: NAME_MAX and PATH_MAX without the final NUL. */
+const maxName = 255;
+const maxPath = 4095;
+
+/**
+ * A path as a tree entry has it: relative, without empty, `.` and `..` components. Absolute names lose their slash and
+ * `..` stops at the root, as containerd does it (lexically, before any link is looked at); empty is the root itself.
+ * Throws a plain Error for what no filesystem can hold.
+ */
+export function normalisePath(raw: ByteString): ByteString {
+  if (raw.includes("\0")) throw new Error("a name contains a NUL");
+  const path = isNormal(raw) ? raw : (clean(raw) as ByteString);
+  if (path.length > maxPath) throw new Error("a path is longer than 4095 bytes");
+  for (let at = 0; at < path.length; ) {
+    const slash = path.indexOf("/", at);
+    const end = slash < 0 ? path.length : slash;
+    if (end - at > maxName) throw new Error("a name is longer than 255 bytes");
+    at = end + 1;
+  }
+  return path;
+}
+
+/** A symlink's target is kept as it is; the kernel's limit holds. */
+export function checkSymlinkTarget(target: ByteString): ByteString {
+  if (target === "") throw new Error("a symbolic link has no target");
+  if (target.includes("\0")) throw new Error("a symbolic link's target contains a NUL");
+  if (target.length > maxPath) throw new Error("a symbolic link's target is longer than 4095 bytes");
+  return target;
+}
+
+const isNormal = (path: string): boolean => path !== "" && !/^\/|\/$|\/\/|(?:^|\/)\.\.?(?:\/|$)/.test(path);
+
+function clean(path: string): string {
+  const parts: string[] = [];
+  for (const part of path.split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== "" && part !== ".") parts.push(part);
+  }
+  return parts.join("/");
+}

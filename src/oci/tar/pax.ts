@@ -1,0 +1,112 @@
+/**
+ * pax extended headers: `LENGTH KEY=VALUE\n` records, values raw bytes. POSIX.1-2017 pax "pax Extended Header"; the sparse
+ * records are GNU tar's, the xattr records star's (SCHILY) and libarchive's.
+ */
+import { type ByteString, bytesOf } from "../../support/brands.js";
+import type { Timespec } from "../../support/tree.js";
+
+export interface PaxRecords {
+  /** Every record's last value, except xattrs and the repeated sparse ones. */
+  readonly values: ReadonlyMap<string, ByteString>;
+  readonly xattrs: ReadonlyMap<string, Uint8Array>;
+  /** GNU sparse 0.0: the repeated offset and numbytes records, in order. */
+  readonly sparse: readonly number[];
+}
+
+const schily = "SCHILY.xattr.";
+const libarchive = "LIBARCHIVE.xattr.";
+
+/** Parses an extended header's body. Throws a plain Error that says what is wrong; the caller knows where. */
+export function parsePax(body: Buffer): PaxRecords {
+  const values = new Map<string, ByteString>();
+  const xattrs = new Map<string, Uint8Array>();
+  const sparse: number[] = [];
+  for (let at = 0; at < body.length; ) {
+    // GNU tar pads the last record's block with NULs that its size counts when a header was edited in place.
+    if (body[at] === 0) break;
+    const blank = body.indexOf(0x20, at);
+    const digits = blank < 0 ? "" : body.toString("latin1", at, blank);
+    const length = /^\d{1,9}$/.test(digits) ? Number(digits) : 0;
+    const end = at + length;
+    const equals = body.indexOf(0x3d, blank + 1);
+    if (length < 5 || end > body.length || body[end - 1] !== 0x0a || equals < 0 || equals >= end - 1) {
+      throw new Error("an extended header has a broken record");
+    }
+    const key = body.toString("utf8", blank + 1, equals);
+    addRecord(key, body.subarray(equals + 1, end - 1), values, xattrs, sparse);
+    at = end;
+  }
+  return { values, xattrs, sparse };
+}
+
+function addRecord(
+  key: string,
+  value: Buffer,
+  values: Map<string, ByteString>,
+  xattrs: Map<string, Uint8Array>,
+  sparse: number[],
+): void {
+  if (key === "" || key.includes("\0")) throw new Error("an extended header has a record without a name");
+  if (key.startsWith(schily)) {
+    xattrs.set(key.slice(schily.length), Uint8Array.from(value));
+  } else if (key.startsWith(libarchive)) {
+    const name = unescapePercent(key.slice(libarchive.length));
+    if (!xattrs.has(name)) xattrs.set(name, Uint8Array.from(Buffer.from(value.toString("latin1"), "base64")));
+  } else if (key === "GNU.sparse.offset" || key === "GNU.sparse.numbytes") {
+    if ((key === "GNU.sparse.offset") !== (sparse.length % 2 === 0)) throw new Error("a sparse map is out of order");
+    sparse.push(parseCount(value.toString("latin1")));
+  } else {
+    values.set(key, value.toString("latin1") as ByteString);
+  }
+}
+
+function unescapePercent(text: string): string {
+  if (!text.includes("%")) return text;
+  const bytes = Buffer.from(text, "utf8").toString("latin1");
+  const plain = bytes.replace(/%([0-9a-fA-F]{2})/g, (_all, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  return Buffer.from(plain, "latin1").toString("utf8");
+}
+
+/** A decimal that is not negative. */
+export function parseCount(text: string): number {
+  const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isSafeInteger(value)) throw new Error(`"${text.slice(0, 40)}" is not a number`);
+  return value;
+}
+
+/** `1700000000.123456789`, also negative; digits beyond the nanosecond are dropped. */
+export function parsePaxTime(text: string): Timespec {
+  const match = /^(-?)(\d{1,15})(?:\.(\d*))?$/.exec(text);
+  if (!match) throw new Error(`"${text.slice(0, 40)}" is not a time`);
+  const sec = Number(match[2]);
+  const nsec = Number((match[3] ?? "").slice(0, 9).padEnd(9, "0"));
+  if (match[1] === "") return { sec, nsec };
+  return nsec === 0 ? { sec: sec === 0 ? 0 : -sec, nsec: 0 } : { sec: -sec - 1, nsec: 1_000_000_000 - nsec };
+}
+
+export function formatPaxTime({ sec, nsec }: Timespec): string {
+  if (nsec === 0) return String(sec);
+  const negative = sec < 0;
+  const whole = negative ? -(sec + 1) : sec;
+  const fraction = String(negative ? 1_000_000_000 - nsec : nsec).padStart(9, "0");
+  return `${negative ? "-" : ""}${whole}.${fraction.replace(/0+$/, "")}`;
+}
+
+/** Encodes records in the order of their keys, as Go's archive/tar does. Values are raw bytes. */
+export function encodePax(records: ReadonlyMap<string, ByteString>): Buffer {
+  const keys = [...records.keys()].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  return Buffer.concat(keys.map((key) => encodeRecord(key, bytesOf(records.get(key)!))));
+}
+
+export const xattrKey = (name: string): string => `${schily}${name}`;
+
+function encodeRecord(key: string, value: Buffer): Buffer {
+  const name = Buffer.from(key, "utf8");
+  const bare = name.length + value.length + 3;
+  let length = bare + String(bare).length;
+  // The length counts its own digits: one more when they carry over.
+  if (bare + String(length).length !== length) length = bare + String(length).length;
+  return Buffer.concat([Buffer.from(`${length} `), name, Buffer.from("="), value, Buffer.from("\n")]);
+}
