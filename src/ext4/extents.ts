@@ -1,0 +1,106 @@
+/** Extent trees: runs of blocks of a file. Kernel docs: ext4/ifork.rst ("Extent Tree"). */
+import { crc32c } from "./crc32c.js";
+import { BLOCK_SIZE, ceilDiv } from "./geometry.js";
+import { INLINE_SIZE } from "./inode.js";
+import { struct, u16, u32 } from "./struct.js";
+
+/** A longer length field means "allocated, but reads as zeros". */
+export const MAX_EXTENT_BLOCKS = 32768;
+export const EXTENT_MAGIC = 0xf30a;
+export const EXTENT_HEADER_SIZE = 12;
+export const EXTENT_ENTRY_SIZE = 12;
+
+export const extentHeaderLayout = struct({
+  magic: u16(0),
+  entries: u16(2),
+  max: u16(4),
+  depth: u16(6),
+  generation: u32(8),
+});
+/** `physicalHigh` is 16 bits. */
+export const extentLayout = struct({ logical: u32(0), length: u16(4), physicalHigh: u16(6), physicalLow: u32(8) });
+export const extentIndexLayout = struct({ logical: u32(0), childLow: u32(4), childHigh: u16(8), unused: u16(10) });
+
+export interface Extent {
+  /** First block within the file. */
+  readonly logical: number;
+  /** First block within the filesystem. */
+  readonly physical: number;
+  readonly length: number;
+}
+
+const ROOT_ENTRIES = (INLINE_SIZE - EXTENT_HEADER_SIZE) / EXTENT_ENTRY_SIZE;
+/** The tail of an extent block is a 4-byte checksum. */
+const BLOCK_ENTRIES = Math.floor((BLOCK_SIZE - EXTENT_HEADER_SIZE - 4) / EXTENT_ENTRY_SIZE);
+
+export interface BlockSink {
+  /** A fresh block's number. */
+  allocate(): number;
+  write(block: number, bytes: Uint8Array): void;
+}
+
+/** Blocks that the tree of a file with `count` extents takes besides the inode. */
+export function extentTreeBlocks(count: number): number {
+  let total = 0;
+  for (let nodes = count; nodes > ROOT_ENTRIES; total += nodes) nodes = ceilDiv(nodes, BLOCK_ENTRIES);
+  return total;
+}
+
+/** Writes the tree's blocks, if it needs any, and gives the 60 bytes of i_block. `seed` is the inode's. */
+export function encodeExtentTree(extents: readonly Extent[], seed: number, sink: BlockSink): Buffer {
+  const root = Buffer.alloc(INLINE_SIZE);
+  if (extents.length <= ROOT_ENTRIES) {
+    encodeNode(root, ROOT_ENTRIES, 0, extents, encodeExtent);
+    return root;
+  }
+  let depth = 0;
+  let level = writeLevel(extents, depth, seed, sink, encodeExtent);
+  while (level.length > ROOT_ENTRIES) level = writeLevel(level, ++depth, seed, sink, encodeIndex);
+  encodeNode(root, ROOT_ENTRIES, depth + 1, level, encodeIndex);
+  return root;
+}
+
+interface IndexEntry {
+  readonly logical: number;
+  readonly child: number;
+}
+
+type EntryEncoder<T> = (entry: T, out: Buffer, at: number) => void;
+
+const encodeExtent: EntryEncoder<Extent> = ({ logical, physical, length }, out, at) =>
+  extentLayout.encode(
+    { logical, length, physicalLow: physical % 2 ** 32, physicalHigh: Math.floor(physical / 2 ** 32) },
+    out,
+    at,
+  );
+
+const encodeIndex: EntryEncoder<IndexEntry> = ({ logical, child }, out, at) =>
+  extentIndexLayout.encode(
+    { logical, childLow: child % 2 ** 32, childHigh: Math.floor(child / 2 ** 32), unused: 0 },
+    out,
+    at,
+  );
+
+function encodeNode<T>(out: Buffer, max: number, depth: number, entries: readonly T[], encode: EntryEncoder<T>): void {
+  extentHeaderLayout.encode({ magic: EXTENT_MAGIC, entries: entries.length, max, depth, generation: 0 }, out);
+  for (const [i, entry] of entries.entries()) encode(entry, out, EXTENT_HEADER_SIZE + i * EXTENT_ENTRY_SIZE);
+}
+
+function writeLevel<T extends { readonly logical: number }>(
+  entries: readonly T[],
+  depth: number,
+  seed: number,
+  sink: BlockSink,
+  encode: EntryEncoder<T>,
+): IndexEntry[] {
+  const parents: IndexEntry[] = [];
+  for (let from = 0; from < entries.length; from += BLOCK_ENTRIES) {
+    const node = Buffer.alloc(BLOCK_SIZE);
+    encodeNode(node, BLOCK_ENTRIES, depth, entries.slice(from, from + BLOCK_ENTRIES), encode);
+    node.writeUInt32LE(crc32c(seed, node, 0, BLOCK_SIZE - 4), BLOCK_SIZE - 4);
+    const child = sink.allocate();
+    sink.write(child, node);
+    parents.push({ logical: entries[from]!.logical, child });
+  }
+  return parents;
+}
