@@ -1,0 +1,92 @@
+/**
+ * Read-only views of file trees: one disk, several as an overlay shows them, a directory of the host. They answer by exact
+ * path; `resolvePath` follows symlinks, always inside of the view's own root.
+ */
+import { type ByteString, decodeText } from "../support/brands.js";
+import { AegisError } from "../support/errors.js";
+import type { TreeEntry, TreeSink } from "../support/tree.js";
+import { joinPath, splitPath } from "./merge-tree.js";
+
+export interface ViewNode {
+  /** Never of type `hardlink`; `path` is the one asked for. */
+  readonly entry: TreeEntry;
+  /** Equal for the names of one file. */
+  readonly identity: string;
+  /** Names that the file has, as its filesystem counts them. */
+  readonly links: number;
+}
+
+/** Paths are exact: no component may be a symlink. Sockets are not part of an image and never show. */
+export interface TreeView {
+  lookup(path: ByteString): Promise<ViewNode | undefined>;
+  /** Names in the directory at `path`, sorted by their bytes; empty when it is none. */
+  list(path: ByteString): Promise<readonly ByteString[]>;
+  /** Pushes the content of the file at `path`: `data` and `hole` calls that add up to its size. */
+  copyContent(path: ByteString, sink: TreeSink): Promise<void>;
+}
+
+export interface OpenTreeView extends TreeView, AsyncDisposable {}
+
+/** As the kernel's MAXSYMLINKS. */
+const maxLinks = 40;
+
+/**
+ * The exact path that `path` leads to: symlinks on the way are followed, the last one only with `follow`. What is missing
+ * stays as it is written, so the answer is also where a new file would go.
+ * @throws AegisError PATH_LOOPS when there are too many symlinks
+ */
+export async function resolvePath(
+  view: TreeView,
+  path: ByteString,
+  options: { readonly follow: boolean },
+): Promise<ByteString> {
+  let at = "" as ByteString;
+  const rest = path.split("/").reverse() as ByteString[];
+  for (let links = 0; rest.length > 0; ) {
+    const name = rest.pop()!;
+    if (name === "" || name === ".") continue;
+    if (name === "..") {
+      at = splitPath(at)[0];
+      continue;
+    }
+    const here = joinPath(at, name);
+    const target = rest.length > 0 || options.follow ? (await view.lookup(here))?.entry.linkTarget : undefined;
+    if (target === undefined) {
+      at = here;
+      continue;
+    }
+    if (++links > maxLinks) {
+      throw new AegisError("PATH_LOOPS", `"/${decodeText(path)}" has too many levels of symbolic links`);
+    }
+    if (target.startsWith("/")) at = "" as ByteString;
+    rest.push(...(target.split("/").reverse() as ByteString[]));
+  }
+  return at;
+}
+
+/**
+ * Pushes everything below `top` (the whole tree by default) into `sink`, parents first, names in byte order; later names
+ * of one file become hard links. `sink` sees `top`'s own content at the root.
+ */
+export async function pushTree(view: TreeView, sink: TreeSink, top: ByteString = "" as ByteString): Promise<void> {
+  const linked = new Map<string, ByteString>();
+  const strip = top === "" ? 0 : top.length + 1;
+  async function visit(path: ByteString): Promise<void> {
+    const node = await view.lookup(path);
+    if (!node) return;
+    const { entry } = node;
+    const out = path.slice(strip) as ByteString;
+    const first = linked.get(node.identity);
+    if (first !== undefined) {
+      sink.entry({ ...entry, path: out, type: "hardlink", size: 0, linkTarget: first, xattrs: undefined });
+      return;
+    }
+    if (node.links > 1 && entry.type !== "directory") linked.set(node.identity, out);
+    sink.entry({ ...entry, path: out });
+    if (entry.type === "file" && entry.size > 0) await view.copyContent(path, sink);
+    await sink.drain();
+    if (entry.type !== "directory") return;
+    for (const name of await view.list(path)) await visit(joinPath(path, name));
+  }
+  await visit(top);
+}
