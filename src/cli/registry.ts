@@ -14,6 +14,21 @@ export interface CommandEntry {
 }
 
 export const commands: Readonly<Record<string, CommandEntry>> = {
+  history: { category: "Images", summary: "Show how an image came to be", load: () => import("./commands/history.js") },
+  "image inspect": {
+    category: "Images",
+    summary: "Show an image's config and manifest",
+    load: () => import("./commands/image/inspect.js"),
+  },
+  images: { category: "Images", summary: "List images", load: () => import("./commands/images.js") },
+  import: {
+    category: "Images",
+    summary: "Make an image of a root filesystem's tarball",
+    load: () => import("./commands/import.js"),
+  },
+  load: { category: "Images", summary: "Load images from an archive", load: () => import("./commands/load.js") },
+  rmi: { category: "Images", summary: "Remove images", load: () => import("./commands/rmi.js") },
+  save: { category: "Images", summary: "Save images to an archive", load: () => import("./commands/save.js") },
   "secret ls": {
     category: "Secrets and volumes",
     summary: "List the names of stored secrets",
@@ -29,6 +44,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "Store a secret, read from the terminal or standard input",
     load: () => import("./commands/secret/set.js"),
   },
+  tag: { category: "Images", summary: "Give an image another name", load: () => import("./commands/tag.js") },
   version: { category: "System", summary: "Print the version", load: () => import("./commands/version.js") },
 };
 

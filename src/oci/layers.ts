@@ -125,7 +125,7 @@ export async function writeLayer(
   produce: (sink: TreeSink) => Promise<void>,
   options: WriteLayerOptions,
 ): Promise<WrittenLayer> {
-  const blob = await store.createBlob();
+  const blob = store.createBlob();
   try {
     const compressor = await createCompressor((chunk) => blob.write(chunk), options);
     const tarHash = createHash("sha256");

@@ -50,7 +50,7 @@ export interface ImageStore {
   openBlob(digest: Digest): Promise<FileHandle>;
   /** A small blob, verified; at most 8 MiB unless told. */
   readBlob(digest: Digest, options?: { readonly maxBytes?: number }): Promise<Buffer>;
-  createBlob(): Promise<blobs.BlobWriter>;
+  createBlob(options?: { readonly sizeHint?: number }): blobs.BlobWriter;
   writeBlob(
     source: AsyncIterable<Uint8Array> | Uint8Array,
     options: { readonly mediaType: string; readonly expected?: { readonly digest?: Digest; readonly size?: number } },
@@ -117,7 +117,7 @@ export async function openImageStore(root: string): Promise<ImageStore> {
     source: AsyncIterable<Uint8Array> | Uint8Array,
     options: { readonly mediaType: string; readonly expected?: { readonly digest?: Digest; readonly size?: number } },
   ): Promise<Descriptor> {
-    const writer = await blobs.createBlob(root, pin);
+    const writer = blobs.createBlob(root, pin, source instanceof Uint8Array ? source.length : undefined);
     try {
       for await (const chunk of source instanceof Uint8Array ? [source] : source) {
         writer.write(chunk);
@@ -159,7 +159,7 @@ export async function openImageStore(root: string): Promise<ImageStore> {
     blobPath: (digest) => blobs.blobPath(root, digest),
     openBlob: (digest) => blobs.openBlob(root, digest),
     readBlob: (digest, options = {}) => blobs.readBlob(root, digest, options.maxBytes),
-    createBlob: () => blobs.createBlob(root, pin),
+    createBlob: (options = {}) => blobs.createBlob(root, pin, options.sizeHint),
     writeBlob,
     async putImage(image, names) {
       const target = "target" in image ? image.target : await writeParts(image);

@@ -27,7 +27,7 @@ export interface BlobWriter {
   abort(): Promise<void>;
 }
 
-const bufferSize = 1 << 20;
+const maxBuffer = 1 << 20;
 const maxQueued = 4;
 
 export const blobPath = (root: string, digest: Digest): string => path.join(root, "blobs", "sha256", hexOf(digest));
@@ -77,12 +77,17 @@ export const damaged = (digest: Digest): AegisError =>
     details: { digest },
   });
 
-/** Starts a blob; `pin` protects its digest from collection before it becomes visible. */
-export async function createBlob(root: string, pin: (digest: Digest) => Promise<void>): Promise<BlobWriter> {
+/**
+ * Starts a blob; its file is opened with the first write. `pin` protects its digest from collection before it becomes
+ * visible. `sizeHint` saves memory for blobs that are known to be small.
+ */
+export function createBlob(root: string, pin: (digest: Digest) => Promise<void>, sizeHint = maxBuffer): BlobWriter {
   const directory = path.join(root, ".tmp");
-  await mkdir(directory, { recursive: true, mode: 0o700 });
   const temporary = temporaryPath(directory, "blob");
-  const file = await open(temporary, "wx", 0o644);
+  const bufferSize = Math.max(1, Math.min(sizeHint, maxBuffer));
+  let opening: Promise<FileHandle> | undefined;
+  const opened = () =>
+    (opening ??= mkdir(directory, { recursive: true, mode: 0o700 }).then(() => open(temporary, "wx", 0o644)));
   const hash = createHash("sha256");
   let size = 0;
   let buffer = Buffer.allocUnsafe(bufferSize);
@@ -100,7 +105,7 @@ export async function createBlob(root: string, pin: (digest: Digest) => Promise<
     filled = 0;
     queued++;
     tail = tail
-      .then(() => writeAll(file, bytes))
+      .then(async () => writeAll(await opened(), bytes))
       .catch((error) => {
         failure ??= error;
       })
@@ -129,7 +134,8 @@ export async function createBlob(root: string, pin: (digest: Digest) => Promise<
     if (done) return;
     done = true;
     await tail;
-    await file.close();
+    if (!opening) return;
+    await opening.then((file) => file.close()).catch(() => undefined);
     await rm(temporary, { force: true });
   }
 
@@ -144,7 +150,7 @@ export async function createBlob(root: string, pin: (digest: Digest) => Promise<
         checkIdentity({ digest, size }, expected);
         await pin(digest);
         if (!(await hasBlob(root, digest))) {
-          await file.sync();
+          await (await opened()).sync();
           await publish(temporary, blobPath(root, digest));
         }
         return { digest, size };

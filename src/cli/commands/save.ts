@@ -1,0 +1,67 @@
+import { once } from "node:events";
+import { open } from "node:fs/promises";
+import { Command, Option } from "clipanion";
+import { parsePlatform } from "../../oci/platforms.js";
+import { AegisError } from "../../support/errors.js";
+import { replaceFile } from "../../support/files.js";
+import { AegisCommand } from "../command.js";
+import { withStore } from "../images.js";
+
+export default class SaveCommand extends AegisCommand {
+  static override paths = [["save"]];
+  static override usage = Command.Usage({
+    details: "The archive is an OCI layout with docker's manifest.json in it, so that every tool can load it.",
+    examples: [
+      ["To a file", "$0 save -o app.tar app:1.0 app:latest"],
+      ["To another machine", "$0 save app | ssh host docker load"],
+    ],
+  });
+
+  images = Option.Rest({ required: 1 });
+  output = Option.String("-o,--output", { description: "file to write instead of standard output" });
+  compress = Option.String("--compress", "none", { description: "gzip or zstd around the archive" });
+  platform = Option.String("--platform", { description: "save only this platform, e.g. linux/arm64" });
+
+  override async execute() {
+    const { compress } = this;
+    if (compress !== "none" && compress !== "gzip" && compress !== "zstd") {
+      throw new AegisError("USAGE", `--compress is gzip, zstd or none, not "${compress}"`);
+    }
+    const stdout = this.context.stdout as NodeJS.WriteStream;
+    if (this.output === undefined && stdout.isTTY) {
+      throw new AegisError("USAGE", "an archive would not look good on a terminal", {
+        hint: "name a file with -o, or redirect the output",
+      });
+    }
+    const platform = this.platform === undefined ? undefined : parsePlatform(this.platform);
+    const { saveArchive, compressStream } = await import("../../oci/archive/save.js");
+    await withStore(this.home, async (store) => {
+      const archive = compressStream(saveArchive(store, this.images, { platform }), compress);
+      if (this.output !== undefined) await writeTo(this.output, archive);
+      else for await (const chunk of archive) if (!stdout.write(Buffer.from(chunk))) await once(stdout, "drain");
+    });
+  }
+}
+
+/** Regular files appear whole or not at all; pipes and devices are written as they are. */
+async function writeTo(target: string, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+  const existing = await open(target, "r+").catch(() => undefined);
+  const isSpecial = existing !== undefined && !(await existing.stat()).isFile();
+  await existing?.close();
+  if (!isSpecial) {
+    await replaceFile(
+      target,
+      async (file) => {
+        for await (const chunk of chunks) await file.writeFile(chunk);
+      },
+      { mode: 0o600 },
+    );
+    return;
+  }
+  const device = await open(target, "w");
+  try {
+    for await (const chunk of chunks) await device.writeFile(chunk);
+  } finally {
+    await device.close();
+  }
+}
