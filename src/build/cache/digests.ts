@@ -1,0 +1,88 @@
+/**
+ * Remembers the digests of a build context's files between builds, so that an unchanged file is only looked at with one
+ * `lstat`. A record holds as long as size, mtime, ctime and inode do. Files changed within the last seconds before they were
+ * read are not remembered: a second change might not move a coarse clock.
+ */
+import { createHash } from "node:crypto";
+import { closeSync, openSync, readFileSync, readSync, type Stats } from "node:fs";
+import path from "node:path";
+import { hasErrno } from "../../support/errors.js";
+import { replaceFile } from "../../support/files.js";
+
+const header = "aegis context digests 1";
+const settleMs = 2000;
+
+export class ContextDigests {
+  readonly #file: string;
+  #known: Map<string, string> | undefined;
+  readonly #fresh = new Map<string, string>();
+  #read = 0;
+
+  constructor(cacheDirectory: string, contextRoot: string) {
+    this.#file = path.join(
+      cacheDirectory,
+      "context",
+      createHash("sha256").update(contextRoot).digest("hex").slice(0, 32),
+    );
+  }
+
+  /** How many files had to be read. */
+  get filesRead(): number {
+    return this.#read;
+  }
+
+  /** sha256 (hex) of the file `absolute`, whose name in the context is `name`. */
+  digest(name: string, absolute: Buffer, stat: Stats): string {
+    this.#known ??= this.#load();
+    const identity = `${stat.size} ${stat.mtimeMs} ${stat.ctimeMs} ${stat.ino}`;
+    const record = this.#fresh.get(name) ?? this.#known.get(name);
+    if (record?.startsWith(`${identity} `)) return record.slice(identity.length + 1);
+    const digest = fileDigest(absolute, stat.size);
+    this.#read++;
+    if (Date.now() - Math.max(stat.ctimeMs, stat.mtimeMs) > settleMs) this.#fresh.set(name, `${identity} ${digest}`);
+    return digest;
+  }
+
+  /** Writes what was learned; records of files that were not asked for this time stay. */
+  async save(): Promise<void> {
+    if (this.#fresh.size === 0) return;
+    const all = new Map([...(this.#known ?? []), ...this.#fresh]);
+    const parts = [header];
+    for (const [name, record] of all) parts.push(name, record);
+    await replaceFile(this.#file, Buffer.from(parts.join("\0"), "latin1"));
+    this.#fresh.clear();
+  }
+
+  #load(): Map<string, string> {
+    let text: string;
+    try {
+      text = readFileSync(this.#file, "latin1");
+    } catch (error) {
+      if (hasErrno(error, "ENOENT")) return new Map();
+      throw error;
+    }
+    const parts = text.split("\0");
+    const known = new Map<string, string>();
+    if (parts[0] !== header) return known;
+    for (let i = 1; i + 1 < parts.length; i += 2) known.set(parts[i]!, parts[i + 1]!);
+    return known;
+  }
+}
+
+let scratch: Buffer | undefined;
+
+function fileDigest(absolute: Buffer, size: number): string {
+  const hash = createHash("sha256");
+  if (size <= 1 << 16) return hash.update(readFileSync(absolute)).digest("hex");
+  scratch ??= Buffer.allocUnsafe(1 << 20);
+  const fd = openSync(absolute, "r");
+  try {
+    for (;;) {
+      const count = readSync(fd, scratch, 0, scratch.length, null);
+      if (count === 0) return hash.digest("hex");
+      hash.update(scratch.subarray(0, count));
+    }
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * A directory of the host as a tree: the build context, or a named one. What `.dockerignore` leaves out is not there, and
+ * is not touched. Owners are dropped (0:0), as the reference does. Looking is synchronous: a context is many small `lstat`s.
+ */
+import { lstatSync, readdirSync, readlinkSync, type Stats } from "node:fs";
+import { open } from "node:fs/promises";
+import { type ByteString, bytesOf } from "../../support/brands.js";
+import { AegisError, hasErrno } from "../../support/errors.js";
+import type { TreeSink } from "../../support/tree.js";
+import type { ContextDigests } from "../cache/digests.js";
+import { joinPath, type NodeType, type TreeNode, type TreeView } from "../tree/view.js";
+
+/** Decides what a context leaves out. */
+export interface ContextFilter {
+  /** True when the path itself is left out. */
+  ignored(path: ByteString): boolean;
+  /** True when something below an ignored directory may still be in. */
+  mayReinclude(directory: ByteString): boolean;
+}
+
+export interface ContextView extends TreeView {
+  /** sha256 of a file's content, hex. */
+  digest(path: ByteString): Promise<string>;
+}
+
+interface Seen {
+  readonly stat: Stats;
+  readonly node: TreeNode;
+}
+
+export class LocalTree implements ContextView {
+  readonly #seen = new Map<ByteString, Seen | undefined>();
+  readonly #names = new Map<ByteString, readonly ByteString[]>();
+
+  constructor(
+    readonly root: string,
+    readonly digests: ContextDigests,
+    readonly filter?: ContextFilter,
+  ) {}
+
+  #absolute(path: ByteString): Buffer {
+    const root = Buffer.from(this.root);
+    return path === "" ? root : Buffer.concat([root, slash, bytesOf(path)]);
+  }
+
+  async lstat(path: ByteString): Promise<TreeNode | undefined> {
+    return this.#look(path)?.node;
+  }
+
+  #look(path: ByteString): Seen | undefined {
+    if (this.#seen.has(path)) return this.#seen.get(path);
+    const seen = this.#lookNow(path);
+    this.#seen.set(path, seen);
+    return seen;
+  }
+
+  #lookNow(path: ByteString): Seen | undefined {
+    const out = path !== "" && this.filter?.ignored(path) === true;
+    if (out && !this.filter?.mayReinclude(path)) return undefined;
+    const absolute = this.#absolute(path);
+    const stat = statOf(absolute);
+    const type = stat && typeOf(stat);
+    if (!stat || !type) return undefined;
+    // An ignored directory is there only for the sake of something below that isn't.
+    if (out && (type !== "directory" || this.#list(path).length === 0)) return undefined;
+    return { stat, node: nodeOf(stat, type, absolute) };
+  }
+
+  async readdir(path: ByteString): Promise<readonly ByteString[]> {
+    return this.#look(path)?.node.type === "directory" ? this.#list(path) : [];
+  }
+
+  #list(path: ByteString): readonly ByteString[] {
+    let names = this.#names.get(path);
+    if (!names) {
+      names = (readdirSync(this.#absolute(path), "latin1") as ByteString[]).filter(
+        (name) => this.#look(joinPath(path, name)) !== undefined,
+      );
+      this.#names.set(path, names);
+    }
+    return names;
+  }
+
+  async digest(path: ByteString): Promise<string> {
+    const seen = this.#look(path);
+    if (!seen) throw vanished(path);
+    return this.digests.digest(path, this.#absolute(path), seen.stat);
+  }
+
+  async read(path: ByteString, sink: TreeSink): Promise<void> {
+    const size = this.#look(path)?.stat.size ?? 0;
+    await using file = await open(this.#absolute(path), "r");
+    const buffer = Buffer.allocUnsafe(Math.max(1, Math.min(size, 1 << 20)));
+    for (let left = size; left > 0; ) {
+      const { bytesRead } = await file.read(buffer, 0, Math.min(left, buffer.length));
+      if (bytesRead === 0) throw vanished(path);
+      sink.data(buffer.subarray(0, bytesRead));
+      left -= bytesRead;
+      await sink.drain();
+    }
+  }
+}
+
+const slash = Buffer.from("/");
+
+function vanished(path: ByteString): AegisError {
+  return new AegisError("CONTEXT_CHANGED", `${path} changed while the context was being read`, {
+    hint: "build again once nothing writes to the context",
+  });
+}
+
+function statOf(absolute: Buffer): Stats | undefined {
+  try {
+    return lstatSync(absolute);
+  } catch (error) {
+    if (hasErrno(error, "ENOENT", "ENOTDIR", "ENAMETOOLONG")) return undefined;
+    throw error;
+  }
+}
+
+function typeOf(stat: Stats): NodeType | undefined {
+  if (stat.isFile()) return "file";
+  if (stat.isDirectory()) return "directory";
+  if (stat.isSymbolicLink()) return "symlink";
+  if (stat.isFIFO()) return "fifo";
+  if (stat.isCharacterDevice()) return "char";
+  if (stat.isBlockDevice()) return "block";
+  return undefined;
+}
+
+function nodeOf(stat: Stats, type: NodeType, absolute: Buffer): TreeNode {
+  const sec = Math.floor(stat.mtimeMs / 1000);
+  const node: TreeNode = {
+    type,
+    mode: stat.mode & 0o7777,
+    uid: 0,
+    gid: 0,
+    mtime: { sec, nsec: Math.min(999_999_999, Math.round((stat.mtimeMs - sec * 1000) * 1e6)) },
+    size: type === "file" ? stat.size : 0,
+  };
+  if (type === "symlink") return { ...node, linkTarget: readlinkSync(absolute, "latin1") as ByteString };
+  if (type === "char" || type === "block") return { ...node, ...deviceNumbers(stat.rdev) };
+  return type === "file" && stat.nlink > 1 ? { ...node, inode: `${stat.dev}:${stat.ino}` } : node;
+}
+
+/** Linux's encoding of dev_t (glibc's gnu_dev_major and gnu_dev_minor). */
+function deviceNumbers(rdev: number): { devMajor: number; devMinor: number } {
+  const value = BigInt(rdev);
+  return {
+    devMajor: Number(((value >> 8n) & 0xfffn) | ((value >> 32n) & ~0xfffn)),
+    devMinor: Number((value & 0xffn) | ((value >> 12n) & ~0xffn & 0xffffffffn)),
+  };
+}

@@ -1,0 +1,130 @@
+/**
+ * Copies files between trees by the rules of COPY: where a source lands, what becomes of what is there, whose files they
+ * are. Follows BuildKit's file operation, whose results the conformance tests record.
+ */
+import { type ByteString, decodeText } from "../../support/brands.js";
+import { AegisError } from "../../support/errors.js";
+import { type Changes, type NewFile, notDirectory, type Owner } from "./changes.js";
+import type { ModeChange } from "./chmod.js";
+import { baseName, cleanPath, joinPath, parentOf, resolvePath, type TreeNode, type TreeView } from "./view.js";
+
+export interface CopyOptions {
+  /** `--chown`; undefined keeps the source's owner. */
+  readonly owner?: Owner | undefined;
+  readonly chmod?: ModeChange | undefined;
+  /** Decides by the path below the source whether an entry stays out (`--exclude`). */
+  readonly excluded?: ((path: ByteString, directory: boolean) => boolean) | undefined;
+}
+
+/** Makes the directory that a destination names: all of it when it ends in a slash, else what is above its last name. */
+export async function ensureDestination(
+  changes: Changes,
+  destination: string,
+  options: CopyOptions,
+): Promise<ByteString> {
+  const directory = destination.endsWith("/") ? destination : destination.slice(0, destination.lastIndexOf("/") + 1);
+  const resolved = await resolvePath(changes.lstat, directory);
+  const made = await changes.mkdirAll(resolved, options.chmod?.octal ?? 0o755, options.owner ?? { uid: 0, gid: 0 });
+  for (const path of made) await changes.alter(path, { mtime: changes.now });
+  return await resolvePath(changes.lstat, destination);
+}
+
+/**
+ * Copies `source` (a path in `from`, its links followed) to `destination` as written (relative to the root, a trailing
+ * slash kept). A directory gives its contents.
+ */
+export async function copyInto(
+  changes: Changes,
+  from: TreeView,
+  source: ByteString,
+  destination: string,
+  options: CopyOptions,
+): Promise<void> {
+  const target = await ensureDestination(changes, destination, options);
+  const followed = await resolvePath(from.lstat, source);
+  const node = await from.lstat(followed);
+  if (!node) throw missingSource(source);
+  const present = await changes.lstat(target);
+  const copier = new Copier(changes, from, options);
+  if (node.type === "directory") {
+    if (present && present.type !== "directory") throw notDirectory(target);
+    await copier.directory(followed, node, target, "" as ByteString, false);
+  } else {
+    const inside = present?.type === "directory";
+    const name = baseName(cleanPath(source)) || baseName(followed);
+    await copier.one(followed, node, inside ? joinPath(target, name) : target, name);
+  }
+}
+
+export function missingSource(source: ByteString): AegisError {
+  return new AegisError("COPY_SOURCE_MISSING", `"/${decodeText(source)}" is not in the build context or stage`, {
+    hint: "check the spelling, and that .dockerignore does not leave it out",
+  });
+}
+
+class Copier {
+  /** Names of one source inode become names of one new inode. */
+  readonly #inodes = new Map<string, NewFile>();
+
+  constructor(
+    readonly changes: Changes,
+    readonly from: TreeView,
+    readonly options: CopyOptions,
+  ) {}
+
+  async directory(
+    source: ByteString,
+    node: TreeNode,
+    target: ByteString,
+    below: ByteString,
+    overwrite: boolean,
+  ): Promise<void> {
+    const present = await this.changes.lstat(target);
+    if (present && present.type !== "directory") throw notDirectory(target);
+    if (!present) {
+      await this.changes.mkdirAll(parentOf(target), 0o755, this.options.owner ?? { uid: 0, gid: 0 });
+      this.changes.put(target, { node: this.#attributes(node), content: undefined });
+    }
+    const names = [...(await this.from.readdir(source))].sort();
+    for (const name of names) {
+      const child = joinPath(source, name);
+      const relative = joinPath(below, name);
+      const childNode = await this.from.lstat(child);
+      if (!childNode) continue;
+      const directory = childNode.type === "directory";
+      if (this.options.excluded?.(relative, directory)) continue;
+      if (directory) await this.directory(child, childNode, joinPath(target, name), relative, true);
+      else await this.one(child, childNode, joinPath(target, name), relative);
+    }
+    // The directory that was named keeps its own attributes if it was there; those inside take the source's.
+    if (!present || overwrite) await this.changes.alter(target, this.#attributes(node));
+    else await this.changes.alter(target, { mtime: node.mtime });
+  }
+
+  async one(source: ByteString, node: TreeNode, target: ByteString, relative: ByteString): Promise<void> {
+    if (this.options.excluded?.(relative, false)) return;
+    const present = await this.changes.lstat(target);
+    if (present?.type === "directory") {
+      throw new AegisError("COPY_OVER_DIRECTORY", `can't put a file at /${decodeText(target)}: it is a directory`, {
+        hint: "end the destination with a slash to copy into it, or remove the directory in an earlier RUN",
+      });
+    }
+    const known = node.inode === undefined ? undefined : this.#inodes.get(node.inode);
+    const file: NewFile = known ?? {
+      node: this.#attributes(node),
+      content: node.type === "file" ? { kind: "view", view: this.from, path: source } : undefined,
+    };
+    if (node.inode !== undefined) this.#inodes.set(node.inode, file);
+    this.changes.put(target, file);
+  }
+
+  #attributes(node: TreeNode): TreeNode {
+    const { owner, chmod } = this.options;
+    return {
+      ...node,
+      uid: owner?.uid ?? node.uid,
+      gid: owner?.gid ?? node.gid,
+      mode: chmod && node.type !== "symlink" ? chmod.apply(node.mode, node.type === "directory") : node.mode,
+    };
+  }
+}

@@ -1,0 +1,124 @@
+/**
+ * The entries of layers kept in memory by path, without content, so that the tree a stage has reached can be asked while it
+ * is being built. OCI image spec, layer.md: whiteouts are `.wh.NAME`, opaque directories hold `.wh..wh..opq`.
+ */
+import type { ByteString } from "../../support/brands.js";
+import type { TreeEntry, TreeSink } from "../../support/tree.js";
+import { baseName, joinPath, parentOf, rootNode, type TreeNode, type TreeView } from "./view.js";
+
+const whiteoutPrefix = ".wh.";
+const opaqueMarker = ".wh..wh..opq";
+
+export class LayerIndex {
+  readonly #entries = new Map<ByteString, TreeEntry>();
+  readonly #children = new Map<ByteString, Set<ByteString>>();
+  readonly #removed = new Set<ByteString>();
+  readonly #opaque = new Set<ByteString>();
+
+  /** A sink that records entries and hands everything on to `next`. */
+  recorder(next?: TreeSink): TreeSink {
+    return {
+      entry: (entry) => {
+        this.add(entry);
+        next?.entry(entry);
+      },
+      data: (chunk) => next?.data(chunk),
+      hole: (length) => next?.hole(length),
+      drain: () => next?.drain(),
+    };
+  }
+
+  add(entry: TreeEntry): void {
+    const name = baseName(entry.path);
+    if (name === opaqueMarker) this.#opaque.add(parentOf(entry.path));
+    else if (name.startsWith(whiteoutPrefix)) {
+      this.#removed.add(joinPath(parentOf(entry.path), name.slice(whiteoutPrefix.length)));
+    } else {
+      this.#entries.set(entry.path, entry);
+      this.#link(entry.path);
+    }
+  }
+
+  #link(path: ByteString): void {
+    for (let at = path; at !== ""; at = parentOf(at)) {
+      const parent = parentOf(at);
+      const siblings = this.#children.get(parent);
+      if (siblings) {
+        if (siblings.has(at)) return;
+        siblings.add(at);
+      } else this.#children.set(parent, new Set([at]));
+    }
+  }
+
+  /** The layer's own word on a path: its entry, `hidden` when lower layers' is gone, undefined when lower layers decide. */
+  get(path: ByteString): TreeEntry | "hidden" | "implied" | undefined {
+    const own = this.#entries.get(path);
+    if (own) return own;
+    if (this.#removed.has(path)) return this.#children.has(path) ? "implied" : "hidden";
+    if (path !== "" && this.hides(path)) return "hidden";
+    return this.#children.has(path) ? "implied" : undefined;
+  }
+
+  /** True when something above `path` in this layer covers what lower layers have there. */
+  hides(path: ByteString): boolean {
+    if (this.#opaque.size === 0 && this.#removed.size === 0 && this.#entries.size === 0) return false;
+    for (let at = parentOf(path); ; at = parentOf(at)) {
+      if (this.#opaque.has(at) || this.#removed.has(at)) return true;
+      const entry = this.#entries.get(at);
+      if (entry && entry.type !== "directory") return true;
+      if (at === "") return false;
+    }
+  }
+
+  /** Whether a directory's lower content shows through. */
+  transparent(path: ByteString): boolean {
+    if (this.#opaque.has(path) || this.#removed.has(path)) return false;
+    const entry = this.#entries.get(path);
+    return (entry === undefined || entry.type === "directory") && !(path !== "" && this.hides(path));
+  }
+
+  children(path: ByteString): Iterable<ByteString> {
+    return this.#children.get(path) ?? [];
+  }
+
+  removed(path: ByteString): boolean {
+    return this.#removed.has(path);
+  }
+}
+
+/** The tree of `base` under layers, bottom first. The index holds no content: `read` fetches it from elsewhere. */
+export function stackView(base: TreeView, layers: readonly LayerIndex[], read: TreeView["read"]): TreeView {
+  const lstat = async (path: ByteString, top: number): Promise<TreeNode | undefined> => {
+    let implied = false;
+    for (let i = top; i >= 0; i--) {
+      const layer = layers[i]!;
+      const found = layer.get(path);
+      if (found === "hidden") return implied ? rootNode : undefined;
+      if (found === "implied") {
+        implied = true;
+        if (!layer.transparent(path)) return rootNode;
+      } else if (found?.type === "hardlink") {
+        // Its target is in this layer or below, whatever later layers made of that name.
+        const target = found.linkTarget;
+        return target === undefined || target === path ? undefined : await lstat(target, i);
+      } else if (found) return { ...found, type: found.type };
+    }
+    return (await base.lstat(path)) ?? (implied ? rootNode : undefined);
+  };
+  const namesUpTo = async (path: ByteString, top: number): Promise<Set<ByteString>> => {
+    if (top < 0) return new Set(await base.readdir(path));
+    const layer = layers[top]!;
+    const names = layer.transparent(path) ? await namesUpTo(path, top - 1) : new Set<ByteString>();
+    for (const name of names) if (layer.removed(joinPath(path, name))) names.delete(name);
+    for (const child of layer.children(path)) names.add(baseName(child));
+    return names;
+  };
+  return {
+    lstat: (path) => lstat(path, layers.length - 1),
+    readdir: async (path) => {
+      const node = await lstat(path, layers.length - 1);
+      return node?.type === "directory" ? [...(await namesUpTo(path, layers.length - 1))] : [];
+    },
+    read,
+  };
+}

@@ -1,0 +1,63 @@
+/** What a build is asked for, what it tells while it runs, and what it gives. */
+import type { Descriptor, ImageConfig, Platform } from "../oci/types.js";
+import type { Digest } from "../support/brands.js";
+
+export type Isolation = "auto" | "vm" | "container";
+
+export interface BuildRequest {
+  /** Directory of the build context. */
+  readonly context: string;
+  /** Path of the Dockerfile; undefined looks for `Aegisfile`, then `Dockerfile` in the context. */
+  readonly file?: string | undefined;
+  readonly tags: readonly string[];
+  /** Stage name or index; the last stage when undefined. */
+  readonly target?: string | undefined;
+  readonly buildArgs: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly noCache: boolean;
+  readonly isolation: Isolation;
+  readonly platform: Platform;
+  /** Network of RUN steps that don't say. */
+  readonly network: NetworkMode;
+  readonly extraHosts: readonly ExtraHost[];
+  /** Bytes of /dev/shm in RUN steps. */
+  readonly shmSize?: number | undefined;
+  /** SOURCE_DATE_EPOCH in seconds: every time in the result is at most this. */
+  readonly epoch?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export type NetworkMode = "default" | "none" | "host";
+
+export interface ExtraHost {
+  readonly address: string;
+  readonly name: string;
+}
+
+export interface BuildResult {
+  /** Descriptor of the image's manifest. */
+  readonly image: Descriptor;
+  readonly config: ImageConfig;
+  /** Digest of the config: what `docker build -q` prints and `--iidfile` holds. */
+  readonly imageId: Digest;
+  /** Normalised. */
+  readonly names: readonly string[];
+  readonly steps: number;
+  readonly cachedSteps: number;
+}
+
+/** Steps are numbered from 1 in the order in which they are announced; what isn't a step of the Dockerfile counts too. */
+export type BuildEvent =
+  | { readonly type: "started"; readonly step: number; readonly title: string }
+  | { readonly type: "output"; readonly step: number; readonly stream: "stdout" | "stderr"; readonly chunk: Uint8Array }
+  | { readonly type: "note"; readonly step: number; readonly text: string }
+  | { readonly type: "finished"; readonly step: number; readonly cached: boolean; readonly ms: number }
+  | { readonly type: "failed"; readonly step: number; readonly message: string; readonly canceled: boolean }
+  | {
+      readonly type: "warning";
+      readonly rule?: string | undefined;
+      readonly text: string;
+      readonly line?: number | undefined;
+    };
+
+export type Report = (event: BuildEvent) => void;
