@@ -1,0 +1,73 @@
+/**
+ * Steps that have been done: `$AEGIS_HOME/cache/steps/<aa>/<key>` says which layer a step made, and when. A record counts
+ * only while its layer's blob is in the store. Records are written once, whole, and never changed.
+ */
+import { mkdir, readFile } from "node:fs/promises";
+import path from "node:path";
+import { hasErrno } from "../../support/errors.js";
+import { replaceFile } from "../../support/files.js";
+import type { AegisHome } from "../../support/home.js";
+import { acquireLock, type HeldLock } from "../../support/locks.js";
+import type { LayerRef } from "../steps/step.js";
+
+export interface StepRecord {
+  readonly layer: LayerRef;
+  /** When the step was done, RFC 3339. */
+  readonly created: string;
+}
+
+export interface StepCache {
+  find(key: string): Promise<StepRecord | undefined>;
+  store(key: string, record: StepRecord): Promise<void>;
+  /** Held while a step is done, so that concurrent builds do it once. */
+  lock(key: string): Promise<HeldLock>;
+  /** A small fact under a key, such as the digest of a tree that was read before. */
+  recall(key: string): Promise<string | undefined>;
+  remember(key: string, fact: string): Promise<void>;
+}
+
+export function openStepCache(
+  home: AegisHome,
+  hasBlob: (digest: LayerRef["descriptor"]["digest"]) => Promise<boolean>,
+): StepCache {
+  const fileOf = (kind: string, key: string) => path.join(home.cache, kind, key.slice(0, 2), key.slice(2));
+  return {
+    async find(key) {
+      const text = await readIfThere(fileOf("steps", key));
+      const record = text === undefined ? undefined : parseRecord(text);
+      return record && (await hasBlob(record.layer.descriptor.digest)) ? record : undefined;
+    },
+    async store(key, record) {
+      await write(fileOf("steps", key), JSON.stringify(record));
+    },
+    lock: (key) => acquireLock(path.join(home.locks, "steps", key)),
+    recall: (key) => readIfThere(fileOf("facts", key)),
+    remember: (key, fact) => write(fileOf("facts", key), fact),
+  };
+}
+
+async function write(file: string, text: string): Promise<void> {
+  await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  await replaceFile(file, text);
+}
+
+async function readIfThere(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    if (hasErrno(error, "ENOENT")) return undefined;
+    throw error;
+  }
+}
+
+/** A record that can't be read is a miss: the step is done again and its record replaced. */
+function parseRecord(text: string): StepRecord | undefined {
+  try {
+    const record = JSON.parse(text) as Partial<StepRecord> | null;
+    const layer = record?.layer;
+    return layer?.descriptor?.digest && layer.diffId && record?.created ? (record as StepRecord) : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,74 @@
+/** An image while its instructions are gone through: config, history and layers so far. */
+import type { HistoryEntry, Platform, RuntimeConfig, StoredImage } from "../oci/types.js";
+import type { LayerRef } from "./steps/step.js";
+
+export interface ImageDraft {
+  readonly platform: Platform;
+  readonly config: RuntimeConfig;
+  readonly author?: string | undefined;
+  readonly history: readonly HistoryEntry[];
+  readonly layers: readonly LayerRef[];
+  /** Fields that an unchanged base image keeps. */
+  readonly created?: string | undefined;
+}
+
+const comment = "buildkit.dockerfile.v0";
+
+/** `FROM scratch`: Docker's default PATH and `/` to work in. */
+export const scratchDraft = (platform: Platform): ImageDraft => ({
+  platform,
+  config: { Env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], WorkingDir: "/" },
+  history: [],
+  layers: [],
+});
+
+/** `FROM image`. */
+export function draftOf(image: StoredImage): ImageDraft {
+  const { config, manifest } = image;
+  const layers = manifest.layers.map((descriptor, i) => ({ descriptor, diffId: config.rootfs.diff_ids[i]! }));
+  const { architecture, os, variant } = config;
+  return {
+    platform: { architecture, os, ...(variant === undefined ? {} : { variant }) },
+    config: config.config ?? {},
+    author: config.author,
+    history: config.history ?? [],
+    layers,
+    created: config.created,
+  };
+}
+
+/** Applies a config instruction: what changes, and its line of history. */
+export function withConfig(
+  draft: ImageDraft,
+  change: RuntimeConfig,
+  createdBy: string,
+  epoch: string | undefined,
+): ImageDraft {
+  const entry: HistoryEntry = { ...created(epoch), created_by: createdBy, comment, empty_layer: true };
+  return { ...draft, config: { ...draft.config, ...change }, history: [...draft.history, entry] };
+}
+
+/** Adds a step's layer and its line of history. */
+export function withLayer(draft: ImageDraft, layer: LayerRef, createdBy: string, when: string): ImageDraft {
+  const entry: HistoryEntry = { created: when, created_by: createdBy, comment };
+  return { ...draft, layers: [...draft.layers, layer], history: [...draft.history, entry] };
+}
+
+const created = (when: string | undefined) => (when === undefined ? {} : { created: when });
+
+/**
+ * History with every entry dated: an instruction without a layer takes the time of the layer before it, or of the first new
+ * layer when there is none.
+ */
+export function datedHistory(draft: ImageDraft, inherited: number): readonly HistoryEntry[] {
+  const own = draft.history.slice(inherited);
+  let at =
+    own.find((entry) => entry.created !== undefined)?.created ??
+    draft.history.at(inherited - 1)?.created ??
+    draft.created;
+  return draft.history.map((entry, i) => {
+    if (i < inherited) return entry;
+    at = entry.created ?? at;
+    return { ...created(at), ...entry, ...created(entry.created ?? at) };
+  });
+}
