@@ -1,0 +1,81 @@
+/* A build step's surroundings: the same view as in the container executor, whatever the machine around it looks like. The step is
+ * PID 1 of its own pid, mount, ipc and uts namespaces (and net, without network), on the machine's root. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+#define SANDBOX WORK "/sandbox"
+#define PRIVATE WORK "/files"
+
+/* A target below another one is made inside that mount, later. */
+static bool below_another(const struct sandbox_spec *spec, const char *path) {
+  for (size_t i = 0; i < spec->mount_count; i++) {
+    size_t length = strlen(spec->mounts[i].target);
+    if (strncmp(path, spec->mounts[i].target, length) == 0 && path[length] == '/') return true;
+  }
+  return false;
+}
+
+static void prepare(int root, const char *path, bool directory, struct created_path **created) {
+  int fd = root_make(root, path, directory, created);
+  if (fd >= 0) close(fd);
+}
+
+void sandbox_prepare(const struct sandbox_spec *spec, struct created_path **created) {
+  int root = open(APP_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (root < 0) return;
+  for (size_t i = 0; i < spec->mount_count; i++)
+    if (!below_another(spec, spec->mounts[i].target) &&
+        (spec->mounts[i].type == MOUNT_VIRTIOFS || spec->mounts[i].type == MOUNT_TMPFS))
+      prepare(root, spec->mounts[i].target, true, created);
+  for (size_t i = 0; i < spec->file_count; i++)
+    if (!below_another(spec, spec->files[i].path)) prepare(root, spec->files[i].path, false, created);
+  close(root);
+}
+
+void sandbox_clean(struct created_path *created) {
+  int root = open(APP_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (root < 0) return;
+  root_unmake(root, created);
+  close(root);
+}
+
+static int assemble(struct harness *h, const struct process_spec *process, struct failure *failure) {
+  const struct sandbox_spec *spec = process->sandbox;
+  bool insecure = (spec->flags & SANDBOX_INSECURE) != 0;
+  const char *hostname = spec->hostname != NULL ? spec->hostname : "sandbox";
+  struct etc_spec etc = {
+      .hostname = hostname, .network = &h->network, .hosts = spec->hosts, .host_count = spec->host_count};
+  if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return fail(failure, errno, "make mounts private");
+  if (sethostname(hostname, strlen(hostname)) < 0) return fail(failure, errno, "set the host name");
+  if ((spec->flags & SANDBOX_NO_NETWORK) != 0 && net_up(NULL, failure) < 0) return -1;
+  /* Only the overlay itself, without what the machine has mounted on it. */
+  if (mount(APP_ROOT, SANDBOX, NULL, MS_BIND, NULL) < 0) return fail(failure, errno, "bind the root");
+  if (mount("tmpfs", PRIVATE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700") < 0)
+    return fail(failure, errno, "mount tmpfs on " PRIVATE);
+  if (mounts_system(SANDBOX, insecure, !insecure, spec->shm_size, failure) < 0) return -1;
+  if (etc_write(SANDBOX, PRIVATE, &etc, failure) < 0) return -1;
+  for (size_t i = 0; i < spec->mount_count; i++)
+    if (mounts_apply(h, SANDBOX, &spec->mounts[i], failure) < 0) return -1;
+  return files_place(SANDBOX, PRIVATE, spec->files, spec->file_count, failure);
+}
+
+int sandbox_enter(struct harness *h, const struct process_spec *process, struct start_error *error) {
+  struct failure failure = {0};
+  int result = assemble(h, process, &failure);
+  if (result == 0 && (chdir(SANDBOX) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0))
+    result = fail(&failure, errno, "enter the sandbox");
+  if (result == 0) return 0;
+  error->number = failure.number;
+  snprintf(error->stage, sizeof error->stage, "sandbox");
+  snprintf(error->path, sizeof error->path, "%s", failure.text);
+  return -1;
+}
