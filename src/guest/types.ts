@@ -1,6 +1,6 @@
 /**
  * What the host tells the harness (PID 1 of the guest) and what it hears back, as values. harness/PROTOCOL.md fixes the
- * bytes; protocol.ts in this room encodes and decodes them.
+ * bytes; frames.ts, fields.ts and messages.ts in this room encode and decode them.
  */
 import type { Duplex, Readable, Writable } from "node:stream";
 
@@ -16,7 +16,6 @@ export interface GuestHello {
 
 export interface BootConfig {
   readonly hostname: string;
-  /** Wall clock for guests without an RTC, milliseconds since the epoch; sent at the moment of sending. */
   readonly root: RootConfig;
   readonly network?: GuestNetwork | undefined;
   /** Extra lines of /etc/hosts. */
@@ -38,8 +37,10 @@ export interface BootConfig {
 export interface RootConfig {
   /** Bottom first. */
   readonly lowers: readonly number[];
-  /** Disk whose /upper and /work are used; a tmpfs when undefined. */
+  /** Disk whose /upper and /work are used; a tmpfs when undefined. Its filesystem is grown to the disk's size. */
   readonly upper?: number | undefined;
+  /** fsync does nothing (build steps): the disk is whole only after an orderly shutdown. */
+  readonly volatile?: boolean | undefined;
 }
 
 export interface GuestNetwork {
@@ -56,15 +57,24 @@ export type GuestMount =
       readonly type: "tmpfs";
       readonly target: string;
       readonly size?: number | undefined;
+      /** 01777 by default. */
       readonly mode?: number | undefined;
+      readonly uid?: number | undefined;
+      readonly gid?: number | undefined;
+      readonly noexec?: boolean | undefined;
+      readonly readOnly?: boolean | undefined;
     }
   | {
       readonly type: "disk";
       readonly disk: number;
+      /** Absolute path on that disk; a missing directory is made where the disk is writable. */
       readonly subpath: string;
       readonly target: string;
       readonly readOnly: boolean;
+      /** An empty directory is first filled with what the image has at the target, as Docker does with new volumes. */
       readonly copyUp?: boolean | undefined;
+      /** Writable, but nothing that is written stays (`RUN --mount=type=bind,rw`). */
+      readonly discard?: boolean | undefined;
     }
   | { readonly type: "bind"; readonly source: string; readonly target: string; readonly readOnly: boolean };
 
@@ -85,8 +95,38 @@ export interface ProcessSpec {
   readonly user: string;
   readonly cwd: string;
   readonly tty?: { readonly rows: number; readonly cols: number } | undefined;
-  /** Docker's default of 14 capabilities, or all. */
+  /** All capabilities and a /dev with all devices, instead of Docker's default of 14 capabilities. */
   readonly privileged?: boolean | undefined;
+  /** `NET_ADMIN`, `CAP_NET_ADMIN` or `ALL`. */
+  readonly capAdd?: readonly string[] | undefined;
+  readonly capDrop?: readonly string[] | undefined;
+  readonly limits?: readonly ResourceLimit[] | undefined;
+  /** Makes a missing `cwd` (owned by root, 0755). */
+  readonly createCwd?: boolean | undefined;
+  /** Runs as a build step: PID 1 of its own namespaces on the guest's root, with the view that a container has. */
+  readonly sandbox?: SandboxSpec | undefined;
+}
+
+/** `--ulimit`: a name of setrlimit(2) in lower case (`nofile`, `nproc`, ...); -1 is unlimited. */
+export interface ResourceLimit {
+  readonly name: string;
+  readonly soft: number;
+  readonly hard: number;
+}
+
+export interface SandboxSpec {
+  /** BuildKit's is `buildkitsandbox`. */
+  readonly hostname: string;
+  /** `none`: a network namespace with loopback only. */
+  readonly network: "guest" | "none";
+  /** `--security=insecure`: nothing masked or read-only; capabilities are `privileged`'s business. */
+  readonly insecure?: boolean | undefined;
+  readonly shmSize?: number | undefined;
+  /** In order. Mount points that are missing are made and, when still empty, removed after the step. */
+  readonly mounts: readonly GuestMount[];
+  /** Secrets of the step, on a tmpfs that ends with it. */
+  readonly files: readonly GuestFile[];
+  readonly extraHosts: readonly { readonly address: string; readonly name: string }[];
 }
 
 export interface ProcessExit {
@@ -95,14 +135,28 @@ export interface ProcessExit {
   readonly signal: number | undefined;
   /** The kernel's OOM killer did it. */
   readonly oomKilled: boolean;
-  /** The program could not be started: errno name and which path (ENOENT, EACCES, ENOEXEC...). */
-  readonly startError?:
-    | { readonly errno: string; readonly path: string; readonly interpreter?: string | undefined }
-    | undefined;
+  readonly startError?: StartError | undefined;
 }
 
-/** A process in the guest: the app itself or an exec. */
+/** The program could not be started. */
+export interface StartError {
+  /** `ENOENT`, `EACCES`, `ENOEXEC`, ... */
+  readonly errno: string;
+  /** What was wrong: the program, the user or group asked for, the working directory, a limit, the sandbox around it. */
+  readonly stage: "exec" | "user" | "group" | "cwd" | "limit" | "sandbox";
+  /** The path, name or sentence that goes with the stage. */
+  readonly path: string;
+  /** The interpreter that a script's first line or an ELF file names, when it is what is missing. */
+  readonly interpreter?: string | undefined;
+}
+
+/**
+ * A process in the guest: the app itself or an exec. `exited` resolves as soon as it has ended, however much of its output is
+ * still unread; `stdout` and `stderr` end when all that it wrote has been delivered. With a terminal all is `stdout`.
+ */
 export interface GuestProcess {
+  /** In the guest; undefined when it could not be started. */
+  readonly pid: number | undefined;
   readonly stdin: Writable;
   readonly stdout: Readable;
   readonly stderr: Readable;
@@ -121,27 +175,45 @@ export type GuestEvent =
 export interface GuestStats {
   readonly cpuUsec: number;
   readonly memoryUsedBytes: number;
-  readonly diskBytes: number;
-  readonly networkBytes: number;
+  readonly diskReadBytes: number;
+  readonly diskWrittenBytes: number;
+  readonly networkReceivedBytes: number;
+  readonly networkSentBytes: number;
+  /** Established TCP connections with anybody outside of the guest, either way. */
   readonly connections: number;
   readonly processes: number;
+}
+
+export interface ShutdownOptions {
+  readonly signal: number;
+  readonly graceMs: number;
+  /** How the guest ends the machine; `restart` (the default) is what ends both VMMs. */
+  readonly how?: "restart" | "powerOff" | "halt" | undefined;
 }
 
 /** The host's end of a guest that has said hello. */
 export interface Guest {
   readonly hello: GuestHello;
-  /** Sends the boot configuration; resolves once the root is up and the app (if any) has been started. */
+  /**
+   * Sends the boot configuration and the host's time; resolves once the root is up and the app (if any) has been started, or
+   * could not be (`startError` of its exit).
+   * @throws AegisError GUEST_BOOT what the harness could not set up
+   */
   boot(config: BootConfig): Promise<GuestProcess | undefined>;
+  /** @throws AegisError GUEST_EXEC when the guest can't take it (not booted, stopping, too many) */
   exec(process: ProcessSpec): Promise<GuestProcess>;
   stats(): Promise<GuestStats>;
   /** Corrects the guest's clock (after resume). */
   setClock(): Promise<void>;
   /** Flushes everything to the disks. */
   sync(): Promise<void>;
-  /** Asks the app to end (its stop signal), SIGKILL after `graceMs`; unmounts, and powers the machine off. */
-  shutdown(options: { readonly signal: number; readonly graceMs: number }): Promise<void>;
+  /**
+   * Asks the app to end (its stop signal), SIGKILL after `graceMs`; resolves when all disks are unmounted, at the moment before
+   * the machine ends. Asked again, the shorter grace counts.
+   */
+  shutdown(options: ShutdownOptions): Promise<void>;
   on(listener: (event: GuestEvent) => void): void;
-  /** Rejects when the guest breaks the protocol or the port closes. */
+  /** Resolves when the port closes after a shutdown; rejects when it closes before, or the guest breaks the protocol. */
   readonly closed: Promise<void>;
 }
 

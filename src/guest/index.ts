@@ -1,0 +1,3 @@
+export { capabilityMask } from "./capabilities.js";
+export { connectGuest } from "./connect.js";
+export type * from "./types.js";
