@@ -10,13 +10,23 @@ export interface SourceRange {
   readonly column?: number;
 }
 
+/** The text that ranges refer to, for excerpts in messages. */
+export interface SourceFile {
+  /** As messages call it, e.g. `Dockerfile`. */
+  readonly name: string;
+  /** Without line ends. */
+  readonly lines: readonly string[];
+}
+
 export interface Heredoc {
   readonly name: string;
   /** Body as it is fed, tabs already removed for `<<-`. */
   readonly content: string;
+  /** Body as it is written. */
+  readonly raw: string;
   /** Variables are expanded in it (COPY, ADD): the name was not quoted. */
   readonly expand: boolean;
-  readonly fileDescriptor?: number;
+  readonly fileDescriptor: number;
 }
 
 export type Command =
@@ -28,21 +38,35 @@ export interface KeyValue {
   readonly value: string;
 }
 
+/**
+ * One `--mount` of RUN. Everything but `from` may contain variables, so an instruction that is not expanded yet has only `spec` and
+ * `from`, and type `bind`.
+ */
 export interface RunMount {
+  /** The flag's value as written. */
+  readonly spec: string;
   readonly type: "bind" | "cache" | "tmpfs" | "secret" | "ssh";
   readonly target?: string;
   readonly source?: string;
   readonly from?: string;
-  readonly readOnly?: boolean;
+  /** As asked for, or the type's default: false for cache and tmpfs, true otherwise. */
+  readonly readOnly: boolean;
   readonly id?: string;
   readonly sharing?: "shared" | "private" | "locked";
   readonly mode?: number;
   readonly uid?: number;
   readonly gid?: number;
   readonly size?: number;
-  readonly required?: boolean;
+  readonly required: boolean;
   /** secret: name of the environment variable. */
   readonly env?: string;
+}
+
+export interface ArgDefinition {
+  readonly name: string;
+  readonly value?: string;
+  /** From a comment line right above that starts with the name. */
+  readonly description?: string;
 }
 
 interface Located {
@@ -53,7 +77,7 @@ interface Located {
 
 export type Instruction = Located &
   (
-    | { readonly kind: "ARG"; readonly args: readonly { readonly name: string; readonly value?: string }[] }
+    | { readonly kind: "ARG"; readonly args: readonly ArgDefinition[] }
     | { readonly kind: "ENV"; readonly pairs: readonly KeyValue[] }
     | { readonly kind: "LABEL"; readonly pairs: readonly KeyValue[] }
     | {
@@ -61,8 +85,9 @@ export type Instruction = Located &
         readonly command: Command;
         readonly heredocs: readonly Heredoc[];
         readonly mounts: readonly RunMount[];
-        readonly network?: "default" | "none" | "host";
-        readonly security?: "sandbox" | "insecure";
+        readonly network: "default" | "none" | "host";
+        readonly security: "sandbox" | "insecure";
+        readonly devices: readonly string[];
       }
     | {
         readonly kind: "COPY";
@@ -86,7 +111,7 @@ export type Instruction = Located &
         readonly link: boolean;
         readonly exclude: readonly string[];
         readonly checksum?: string;
-        readonly keepGitDir?: boolean;
+        readonly keepGitDir: boolean;
         readonly unpack?: boolean;
       }
     | { readonly kind: "CMD"; readonly command: Command }
@@ -146,18 +171,32 @@ export interface Stage {
   readonly index: number;
   /** Lower-cased. */
   readonly name?: string;
-  /** Raw words of FROM. */
+  /** Raw word of FROM. */
   readonly image: string;
   readonly platform?: string;
+  /** From a comment line right above that starts with the stage's name. */
+  readonly description?: string;
   readonly range: SourceRange;
   readonly source: string;
   readonly instructions: readonly Instruction[];
 }
 
+export type Dialect = "dockerfile" | "aegisfile";
+export type EscapeCharacter = "\\" | "`";
+
+/** Parser directives given at the top of the file. */
+export interface Directives {
+  readonly syntax?: string;
+  readonly escape?: string;
+  readonly check?: string;
+}
+
 export interface Dockerfile {
-  readonly dialect: "dockerfile" | "aegisfile";
-  readonly escape: "\\" | "`";
-  readonly directives: Readonly<Record<string, string>>;
+  readonly dialect: Dialect;
+  /** Where it came from, for messages. */
+  readonly file: SourceFile;
+  readonly escape: EscapeCharacter;
+  readonly directives: Directives;
   /** ARGs before the first FROM. */
   readonly globalArgs: readonly InstructionOf<"ARG">[];
   readonly stages: readonly Stage[];
