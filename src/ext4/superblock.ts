@@ -60,12 +60,19 @@ export const superblockLayout = struct({
   flags: u32(0x160),
   logGroupsPerFlex: u8(0x174),
   checksumType: u8(0x175),
+  backupGroups: bytes(0x24c, 8),
   checksumSeed: u32(0x270),
   checksum: u32(0x3fc),
 });
 export type Superblock = ReturnType<typeof superblockLayout.decode>;
 
-export const compat = { hasJournal: 0x4, extendedAttributes: 0x8, resizeInode: 0x10, dirIndex: 0x20 } as const;
+export const compat = {
+  hasJournal: 0x4,
+  extendedAttributes: 0x8,
+  resizeInode: 0x10,
+  dirIndex: 0x20,
+  sparseSuper2: 0x200,
+} as const;
 
 export const incompat = {
   compression: 0x1,
