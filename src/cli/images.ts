@@ -1,7 +1,9 @@
 /** What the image commands share: the store of the home, byte streams from and to the shell, and how ids and ages are shown. */
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
+import path from "node:path";
 import type { Readable } from "node:stream";
+import type { RegistryOptions } from "../oci/registry/session.js";
 import { type ImageStore, openImageStore } from "../oci/store.js";
 import { AegisError, hasErrno } from "../support/errors.js";
 import type { AegisHome } from "../support/home.js";
@@ -56,3 +58,9 @@ export function formatAge(created: string | undefined, now = Date.now()): string
   const count = Math.floor(seconds / size);
   return `${count} ${unit}${count === 1 ? "" : "s"} ago`;
 }
+
+/** How this home talks to registries: `registries.json` in it, Docker's credentials and certificates. */
+export const registryOptions = (home: AegisHome): RegistryOptions => ({
+  env: process.env,
+  settingsFile: path.join(home.root, "registries.json"),
+});

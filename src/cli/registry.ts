@@ -27,6 +27,10 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     load: () => import("./commands/import.js"),
   },
   load: { category: "Images", summary: "Load images from an archive", load: () => import("./commands/load.js") },
+  login: { category: "Images", summary: "Log in to a registry", load: () => import("./commands/login.js") },
+  logout: { category: "Images", summary: "Forget the login to a registry", load: () => import("./commands/logout.js") },
+  pull: { category: "Images", summary: "Pull an image from a registry", load: () => import("./commands/pull.js") },
+  push: { category: "Images", summary: "Push an image to a registry", load: () => import("./commands/push.js") },
   rmi: { category: "Images", summary: "Remove images", load: () => import("./commands/rmi.js") },
   save: { category: "Images", summary: "Save images to an archive", load: () => import("./commands/save.js") },
   "secret ls": {

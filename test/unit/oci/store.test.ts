@@ -68,7 +68,15 @@ describe("layers", () => {
   });
 
   test("that fail half-way leave nothing behind", async () => {
-    const failing = writeLayer(store, async () => Promise.reject(new Error("no")), { compression: "gzip" });
+    const failing = writeLayer(
+      store,
+      async (sink) => {
+        replay(tree, sink);
+        await sink.drain();
+        throw new Error("no");
+      },
+      { compression: "none" },
+    );
     await expect(failing).rejects.toThrow("no");
     expect(await readdir(path.join(root, ".tmp"))).toEqual([]);
     expect(await readdir(path.join(root, "blobs/sha256"))).toEqual([]);

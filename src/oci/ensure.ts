@@ -1,0 +1,45 @@
+/** An image for FROM and for run: from the store if it may come from there, else pulled. */
+import { AegisError } from "../support/errors.js";
+import { formatPlatform } from "./platforms.js";
+import { familiarName } from "./references.js";
+import type { PullOptions } from "./registry/pull.js";
+import { type ImageStore, imageNotFound } from "./store.js";
+import type { StoredImage } from "./types.js";
+
+export type PullPolicy = "always" | "missing" | "never";
+
+export interface EnsureOptions extends PullOptions {
+  readonly pull: PullPolicy;
+}
+
+/**
+ * The image that `text` names (or, in the store, whose id it begins), pulled when the policy says so.
+ * @throws AegisError IMAGE_NOT_FOUND, NO_SUCH_PLATFORM, and everything that pulling throws
+ */
+export async function ensureImage(store: ImageStore, text: string, options: EnsureOptions): Promise<StoredImage> {
+  if (options.pull !== "always") {
+    const stored = await store.resolve(text, { platform: options.platform });
+    if (stored && (await isComplete(store, stored))) return stored;
+  }
+  if (options.pull === "never") throw await missing(store, text, options);
+  const { pullImage } = await import("./registry/pull.js");
+  return await pullImage(store, text, options);
+}
+
+async function isComplete(store: ImageStore, { manifest }: StoredImage): Promise<boolean> {
+  for (const layer of manifest.layers) if (!(await store.hasBlob(layer.digest))) return false;
+  return true;
+}
+
+async function missing(store: ImageStore, text: string, options: EnsureOptions): Promise<AegisError> {
+  const platforms = (await store.list()).find((it) => it.names.includes(text))?.platforms ?? [];
+  if (!options.platform || !(await store.find(text))) return imageNotFound(text);
+  return new AegisError(
+    "NO_SUCH_PLATFORM",
+    `${familiarName(text)} is not in the store for ${formatPlatform(options.platform)}`,
+    {
+      hint: "pull it for this platform, or allow pulling",
+      details: { stored: platforms.map((it) => formatPlatform(it.platform)) },
+    },
+  );
+}

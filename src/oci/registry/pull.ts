@@ -1,0 +1,107 @@
+/** Images from registries into the store. Nothing is named before all of it has been verified. */
+import { AegisError } from "../../support/errors.js";
+import { documentKind, parseConfig, parseIndex, parseManifest } from "../documents.js";
+import { choosePlatform, formatPlatform, hostPlatform } from "../platforms.js";
+import { familiarName, formatReference, parseReference, type Reference } from "../references.js";
+import type { ImageStore } from "../store.js";
+import type { Descriptor, Platform, StoredImage } from "../types.js";
+import { fetchBlob } from "./download.js";
+import { type Fetched, fetchManifest } from "./manifests.js";
+import { inParallel } from "./parallel.js";
+import type { Report } from "./progress.js";
+import { atFirstPlace, openSession, type RegistryOptions, type Session } from "./session.js";
+
+export interface PullOptions {
+  /** The host's unless told. */
+  readonly platform?: Platform | undefined;
+  readonly onProgress?: Report | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly registry?: RegistryOptions | undefined;
+}
+
+const defaultConcurrency = 4;
+
+/**
+ * Pulls the image that `text` names, for one platform. Layers that are in the store already are not fetched again.
+ * @throws AegisError BAD_REFERENCE, REGISTRY_*, NO_SUCH_PLATFORM, DIGEST_MISMATCH, SIZE_MISMATCH, IMAGE_INVALID,
+ *   NOT_AN_IMAGE, FOREIGN_LAYER, SCHEMA1_UNSUPPORTED
+ */
+export async function pullImage(store: ImageStore, text: string, options: PullOptions = {}): Promise<StoredImage> {
+  const reference = parseReference(text);
+  const report = options.onProgress ?? (() => undefined);
+  await using session = await openSession(reference, "pull", options.registry ?? {});
+  const top = await fetchTop(session, reference, options.signal);
+  report({ type: "resolved", name: formatReference(reference), target: top.descriptor });
+  const image = await chooseManifest(session, reference, top, options);
+  const manifest = parseManifest(image.bytes);
+  await fetchBlob(session, store, manifest.config, { report, signal: options.signal });
+  const config = parseConfig(await store.readBlob(manifest.config.digest), manifest);
+  checkPlatform(config, reference, options.platform);
+  report({ type: "image", descriptor: image.descriptor, manifest, config });
+  const layers = manifest.layers.filter((layer, i, all) => all.findIndex((it) => it.digest === layer.digest) === i);
+  const limit = options.registry?.concurrency ?? defaultConcurrency;
+  await inParallel(layers, limit, options.signal, (layer, signal) =>
+    fetchBlob(session, store, layer, { report, signal }),
+  );
+  for (const { descriptor, bytes } of new Set([image, top])) {
+    await store.writeBlob(bytes, { mediaType: descriptor.mediaType, expected: descriptor });
+  }
+  const name = nameOf(reference);
+  await store.putTarget(top.descriptor, [name]);
+  return { target: image.descriptor, manifest, config, names: [name] };
+}
+
+/** By digest if there is one: then the tag is only a comment. */
+const nameOf = ({ domain, path, tag, digest }: Reference): string =>
+  formatReference(digest === undefined ? { domain, path, tag: tag! } : { domain, path, digest });
+
+async function fetchTop(session: Session, reference: Reference, signal: AbortSignal | undefined): Promise<Fetched> {
+  const wanted = reference.digest ?? reference.tag!;
+  return await atFirstPlace(session, (place) => fetchManifest(place, wanted, { digest: reference.digest }, signal));
+}
+
+async function chooseManifest(
+  session: Session,
+  reference: Reference,
+  top: Fetched,
+  options: PullOptions,
+): Promise<Fetched> {
+  let current = top;
+  for (let depth = 0; documentKind(current.bytes, current.descriptor.mediaType) === "index"; depth++) {
+    const offered = parseIndex(current.bytes).manifests;
+    const chosen = depth < 4 ? pick(offered, options.platform ?? hostPlatform()) : undefined;
+    if (!chosen)
+      throw noSuchPlatform(
+        reference,
+        options.platform,
+        offered.map((it) => it.platform),
+      );
+    current = await atFirstPlace(session, (place) => fetchManifest(place, chosen.digest, chosen, options.signal));
+  }
+  return current;
+}
+
+function pick(offered: readonly Descriptor[], wanted: Platform): Descriptor | undefined {
+  const images = offered.filter((it) => it.annotations?.["vnd.docker.reference.type"] === undefined);
+  // An index of one that names no platform leaves no choice.
+  if (images.length === 1 && images[0]!.platform === undefined) return images[0];
+  return choosePlatform(images, (it) => it.platform, wanted);
+}
+
+function checkPlatform(config: Platform, reference: Reference, wanted: Platform | undefined): void {
+  if (wanted === undefined || choosePlatform([config], (it) => it, wanted)) return;
+  throw noSuchPlatform(reference, wanted, [config]);
+}
+
+function noSuchPlatform(
+  reference: Reference,
+  wanted: Platform | undefined,
+  offered: readonly (Platform | undefined)[],
+): AegisError {
+  const has = [...new Set(offered.filter((it) => it && it.os !== "unknown").map((it) => formatPlatform(it!)))];
+  const shown = formatPlatform(wanted ?? hostPlatform());
+  return new AegisError("NO_SUCH_PLATFORM", `${familiarName(reference)} has no image for ${shown}`, {
+    hint: has.length > 0 ? `it has ${has.join(", ")}` : "it names no platform at all",
+    details: { wanted: shown, offered: has },
+  });
+}
