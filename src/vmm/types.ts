@@ -42,6 +42,8 @@ export interface MachineSpec {
 export interface MachineExit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
+  /** The last of what the VMM itself (not the guest) said on standard error; empty when all went well. */
+  readonly message: string;
 }
 
 /** A started virtual machine. */
