@@ -11,7 +11,7 @@ declare module "fs-native-extensions" {
     getAttr(fd: number, name: string): Promise<Buffer | null>;
     setAttr(fd: number, name: string, value: string | Buffer): Promise<void>;
     removeAttr(fd: number, name: string): Promise<void>;
-    listAttr(fd: number): Promise<string[]>;
+    listAttrs(fd: number): Promise<string[]>;
     swap(from: string, to: string): Promise<void>;
   };
   export default native;

@@ -1,4 +1,7 @@
 /** A file tree in memory that takes entries and answers look-ups: stands for a disk, and for the model of one. */
+
+import { digestOf } from "../../src/oci/digests.js";
+import type { TreeView } from "../../src/rootfs/view.js";
 import { type ByteString, encodeText } from "../../src/support/brands.js";
 import type { TreeEntry, TreeSink } from "../../src/support/tree.js";
 
@@ -69,6 +72,12 @@ export class MemoryTree implements TreeSink {
     if (content.length > 0) sink.data(content);
   }
 
+  /** All paths of the file at `path`. */
+  namesOf(path: ByteString): ByteString[] {
+    const inode = this.#inodes.get(path);
+    return this.paths().filter((name) => this.#inodes.get(name) === inode);
+  }
+
   contentOf(path: ByteString): Buffer {
     return this.#inodes.get(path)!.content;
   }
@@ -121,7 +130,7 @@ export class MemoryTree implements TreeSink {
         `${mtime.sec}.${mtime.nsec}`,
         linkTarget ?? "",
         attributes.sort().join(","),
-        inode.content.toString("latin1"),
+        inode.content.length < 200 ? inode.content.toString("latin1") : digestOf(inode.content),
         type === "directory" ? "" : `#${numbers.get(inode)}`,
       ].join(" ");
     });
@@ -137,4 +146,17 @@ function withoutOpaque(inode: MemoryInode): MemoryInode {
   if (!inode.entry.xattrs?.has("trusted.overlay.opaque")) return inode;
   const xattrs = new Map([...inode.entry.xattrs].filter(([name]) => name !== "trusted.overlay.opaque"));
   return { ...inode, entry: { ...inode.entry, xattrs: xattrs.size > 0 ? xattrs : undefined } };
+}
+
+/** The tree as a read-only view. */
+export function viewOf(tree: MemoryTree): TreeView {
+  return {
+    async lookup(path) {
+      const entry = tree.lookup(path);
+      const names = tree.namesOf(path);
+      return entry && { entry, identity: names[0] ?? path, links: names.length };
+    },
+    list: async (path) => tree.children(path).sort(),
+    copyContent: async (path, sink) => await tree.copyContent(path, sink),
+  };
 }

@@ -1,0 +1,100 @@
+/**
+ * Image disks: layers become ext4 files, once, for every process and every instance. What came together is one base disk;
+ * what was added on top goes into a second, so that a rebuild costs what changed and not what the image weighs.
+ */
+import path from "node:path";
+import { createExt4Writer } from "../ext4/index.js";
+import type { ImageStore } from "../oci/store.js";
+import type { Descriptor, ImageConfig } from "../oci/types.js";
+import { replaceFile } from "../support/files.js";
+import type { AegisHome } from "../support/home.js";
+import { withLock } from "../support/locks.js";
+import { baseDisk, chainOf, chooseBase, deltaDisk, diskUuid, exists, type LayerStack, layerStack } from "./chains.js";
+import { openDisk } from "./disk-tree.js";
+import { type StreamOptions, streamLayers } from "./layer-stream.js";
+import { LayerMerger, NotADelta } from "./merge.js";
+import type { ImageDisk, RootDisks } from "./types.js";
+
+export interface RootImage {
+  readonly config: Pick<ImageConfig, "rootfs">;
+  /** Bottom first, as in the manifest. */
+  readonly layers: readonly Descriptor[];
+  /** How many of the layers came together (`FROM`'s image); all unless told, or as far as a base disk already reaches. */
+  readonly baseLayers?: number | undefined;
+}
+
+/**
+ * The disks of an image, assembled when they are not there yet. Concurrent processes share the work; a kill at any instant
+ * leaves nothing half-visible.
+ * @throws AegisError IMAGE_INCONSISTENT, LAYER_CORRUPT, and whatever reading layers and writing ext4 throw
+ */
+export async function ensureRootDisks(
+  home: Pick<AegisHome, "disks" | "tmp" | "locks">,
+  store: Pick<ImageStore, "openBlob">,
+  image: RootImage,
+  options: StreamOptions = {},
+): Promise<RootDisks> {
+  const stack = layerStack(image.config, image.layers);
+  const length = await chooseBase(home, stack, image.baseLayers);
+  const chainId = chainOf(stack);
+  const base = await ensureBase(home, store, stack, length, options);
+  if (length === stack.layers.length) return { chainId, lowers: [base] };
+  try {
+    const delta = await ensureDelta(home, store, stack, length, base, options);
+    return { chainId, lowers: [base, delta] };
+  } catch (error) {
+    if (!(error instanceof NotADelta)) throw error;
+    return { chainId, lowers: [await ensureBase(home, store, stack, stack.layers.length, options)] };
+  }
+}
+
+async function ensureBase(
+  home: Pick<AegisHome, "disks" | "tmp" | "locks">,
+  store: Pick<ImageStore, "openBlob">,
+  stack: LayerStack,
+  length: number,
+  options: StreamOptions,
+): Promise<ImageDisk> {
+  const disk = baseDisk(home, stack, length);
+  await ensureDisk(home, disk, async (fd) => {
+    const writer = createExt4Writer({ fd }, { uuid: diskUuid(disk) });
+    const merger = new LayerMerger(writer);
+    await streamLayers(store, stack.layers.slice(0, length), merger, options);
+    await merger.finish();
+    await writer.finish();
+  });
+  return disk;
+}
+
+async function ensureDelta(
+  home: Pick<AegisHome, "disks" | "tmp" | "locks">,
+  store: Pick<ImageStore, "openBlob">,
+  stack: LayerStack,
+  length: number,
+  base: ImageDisk,
+  options: StreamOptions,
+): Promise<ImageDisk> {
+  const disk = deltaDisk(home, stack, length);
+  await ensureDisk(home, disk, async (fd) => {
+    using below = openDisk(base.path);
+    const writer = createExt4Writer({ fd }, { uuid: diskUuid(disk) });
+    const merger = new LayerMerger(writer, below.lower);
+    await streamLayers(store, stack.layers.slice(length), merger, options);
+    await merger.finish();
+    await writer.finish();
+  });
+  return disk;
+}
+
+/** Runs `fill` for a disk that is missing, in one process at a time. */
+async function ensureDisk(
+  home: Pick<AegisHome, "disks" | "tmp" | "locks">,
+  disk: ImageDisk,
+  fill: (fd: number) => Promise<void>,
+): Promise<void> {
+  if (await exists(disk.path)) return;
+  await withLock(path.join(home.locks, `disk-${path.basename(disk.path, ".ext4")}`), async () => {
+    if (await exists(disk.path)) return;
+    await replaceFile(disk.path, (file) => fill(file.fd), { mode: 0o400, tmpDir: home.tmp });
+  });
+}

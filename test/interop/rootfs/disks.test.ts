@@ -1,0 +1,242 @@
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdir, open, readdir, rm, stat, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { pipeline } from "node:stream/promises";
+import { promisify } from "node:util";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { decodeTar, readChunks } from "../../../src/oci/tar/decode.js";
+import { diffUpper } from "../../../src/rootfs/diff.js";
+import { ensureRootDisks } from "../../../src/rootfs/disks.js";
+import { exportMergedDisk } from "../../../src/rootfs/export.js";
+import { hostView } from "../../../src/rootfs/host-tree.js";
+import { openTreeView, openUpper } from "../../../src/rootfs/tree-view.js";
+import { pushTree, type TreeView } from "../../../src/rootfs/view.js";
+import { createWritableDisk } from "../../../src/rootfs/writable.js";
+import type { ByteString } from "../../../src/support/brands.js";
+import type { TreeEntry, TreeSink } from "../../../src/support/tree.js";
+import { baseImage } from "../../helpers/base-images.js";
+import { checkFilesystem, mountImage, mountRoot } from "../../helpers/kernel-mounts.js";
+import { layerStacks, modelOf } from "../../helpers/layer-stacks.js";
+import { MemoryTree } from "../../helpers/memory-tree.js";
+import { openTestStore, type TestStore } from "../../helpers/stored-layers.js";
+
+const run = promisify(execFile);
+let test: TestStore;
+beforeAll(async () => {
+  test = await openTestStore();
+});
+afterAll(async () => await test[Symbol.asyncDispose]());
+
+const root = "" as ByteString;
+const lostFound = "lost+found" as ByteString;
+
+async function listingOf(view: TreeView): Promise<string[]> {
+  const tree = new MemoryTree();
+  await pushTree(view, tree);
+  return withoutLinks(tree);
+}
+
+/** Overlays part the names of one file when one of them is copied up; mounted disks have a /lost+found of their own. */
+function withoutLinks(tree: MemoryTree): string[] {
+  return tree
+    .listing()
+    .filter((line) => !line.startsWith(`/${lostFound} `))
+    .map((line) => line.replace(/ #\d+$/, ""));
+}
+
+describe("image disks", () => {
+  it("show in the kernel's overlay what the layers mean, wherever the base ends", async () => {
+    await fc.assert(
+      fc.asyncProperty(layerStacks, fc.nat(), async (stack, at) => {
+        const image = await test.image(stack, at % (stack.length + 1));
+        const disks = await ensureRootDisks(test.home, test.store, image);
+        for (const disk of disks.lowers) await checkFilesystem(disk.path);
+        const model = withoutLinks(modelOf(stack));
+        await using view = await openTreeView(disks);
+        expect(await listingOf(view)).toEqual(model);
+        await using mounted = await mountRoot(disks);
+        expect(await listingOf(hostView(mounted.path))).toEqual(model);
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  it("are the same bytes whenever they are assembled", async () => {
+    const image = await test.image([busybox]);
+    const hashes = new Set<string>();
+    for (let round = 0; round < 2; round++) {
+      const disks = await ensureRootDisks(test.home, test.store, image);
+      hashes.add(await hashOf(disks.lowers[0]!.path));
+      await rm(disks.lowers[0]!.path);
+    }
+    expect(hashes.size).toBe(1);
+  });
+
+  it("a one-file change leaves the base disk untouched", async () => {
+    const base = await test.image([busybox]);
+    const [disk] = (await ensureRootDisks(test.home, test.store, base)).lowers;
+    const before = await stat(disk!.path);
+    const changed = await test.image([busybox, oneFile("etc/motd", "hello\n")]);
+    const disks = await ensureRootDisks(test.home, test.store, changed);
+    expect(disks.lowers.map(({ kind }) => kind)).toEqual(["base", "delta"]);
+    expect(disks.lowers[0]!.path).toBe(disk!.path);
+    expect(await stat(disk!.path)).toMatchObject({ ino: before.ino, mtimeMs: before.mtimeMs });
+    expect((await stat(disks.lowers[1]!.path)).blocks * 512).toBeLessThan(300_000);
+  });
+
+  it("are assembled once for many that ask at the same time, and leave no temporary files", async () => {
+    const image = await test.image([busybox, oneFile("etc/issue", "one\n")], 1);
+    const all = await Promise.all(Array.from({ length: 4 }, () => ensureRootDisks(test.home, test.store, image)));
+    expect(new Set(all.map((disks) => JSON.stringify(disks))).size).toBe(1);
+    expect(await readdir(test.home.tmp)).toEqual([]);
+  });
+
+  it("agree with what umoci unpacks", async () => {
+    await fc.assert(
+      fc.asyncProperty(layerStacks, async (stack) => {
+        const image = await test.image(stack);
+        const disks = await ensureRootDisks(test.home, test.store, image);
+        const unpacked = await unpackWithUmoci(image);
+        await using view = await openTreeView(disks);
+        // What no entry names, umoci gives the time of unpacking.
+        const timeless = (lines: readonly string[]) =>
+          lines.map((line) => line.replace(/ directory (\S+ \S+) \S+/, " directory $1"));
+        expect(timeless(await listingOf(view)).slice(1)).toEqual(
+          timeless(await listingOf(hostView(unpacked))).slice(1),
+        );
+      }),
+      { numRuns: 8 },
+    );
+  });
+
+  it("become one merged disk that holds the same tree", async () => {
+    const disks = await ensureRootDisks(
+      test.home,
+      test.store,
+      await test.image([busybox, oneFile("etc/motd", "hi\n")], 1),
+    );
+    const merged = path.join(test.home.tmp, "merged.ext4");
+    await exportMergedDisk(disks, merged, { headroomBytes: 8 << 20 });
+    await checkFilesystem(merged);
+    await using view = await openTreeView(disks);
+    await using mounted = await mountImage(merged);
+    const seen = await listingOf(hostView(mounted.path));
+    expect(seen).toEqual(await listingOf(view));
+    expect(seen.some((line) => line.startsWith("/etc/motd file"))).toBe(true);
+  });
+});
+
+describe("a writable disk", () => {
+  const uuid = Buffer.alloc(16, 7);
+
+  it("takes next to no bytes, and what is written over an image comes back as a layer", async () => {
+    const disks = await ensureRootDisks(
+      test.home,
+      test.store,
+      await test.image([busybox, oneFile("etc/motd", "hi\n")], 1),
+    );
+    const writable = path.join(test.home.tmp, "writable.ext4");
+    await createWritableDisk(writable, { sizeBytes: 20 * 2 ** 30, uuid, disks });
+    expect((await stat(writable)).blocks * 512).toBeLessThan(2 << 20);
+    await checkFilesystem(writable);
+    {
+      await using mounted = await mountRoot(disks, writable);
+      const at = (name: string) => path.join(mounted.path, name);
+      expect(await readdir(mounted.path)).not.toContain("lost+found");
+      await writeFile(at("etc/new"), "new");
+      await rm(at("etc/group"));
+      await rm(at("var"), { recursive: true });
+      await mkdir(at("var"));
+      await run("chmod", ["600", at("etc/passwd")]);
+      await run("ln", [at("etc/new"), at("etc/linked")]);
+      await run("ln", ["-s", "nowhere", at("symlink")]);
+    }
+    await checkFilesystem(writable);
+    await using lower = await openTreeView(disks);
+    await using upper = openUpper(writable);
+    const seen = await entriesOf(upper, lower);
+    expect(seen.map(({ path: name, type }) => `${name} ${type}`)).toEqual([
+      "etc directory",
+      "etc/.wh.group file",
+      "etc/linked file",
+      "etc/new hardlink",
+      "etc/passwd file",
+      "symlink symlink",
+      "var directory",
+      "var/.wh..wh..opq file",
+    ]);
+    await using mounted = await mountImage(writable);
+    expect(await entriesOf(hostView(path.join(mounted.path, "upper")), lower)).toEqual(seen);
+  });
+
+  it("has the image's root as its own: mode, owner and time", async () => {
+    const entry = {
+      path: root,
+      type: "directory",
+      mode: 0o711,
+      uid: 3,
+      gid: 4,
+      mtime: { sec: 5, nsec: 6 },
+      size: 0,
+    } as const;
+    const disks = await ensureRootDisks(test.home, test.store, await test.image([[{ entry, content: "" }]]));
+    const writable = path.join(test.home.tmp, "root.ext4");
+    await createWritableDisk(writable, { sizeBytes: 64 << 20, uuid, disks });
+    await using view = await openTreeView(disks, writable);
+    expect((await view.lookup(root))?.entry).toMatchObject({ mode: 0o711, uid: 3, gid: 4, mtime: { sec: 5, nsec: 6 } });
+  });
+});
+
+async function busybox(sink: TreeSink): Promise<void> {
+  const file = await open(await baseImage("busybox:latest"));
+  try {
+    await decodeTar(readChunks(file), sink);
+  } finally {
+    await file.close();
+  }
+}
+
+function oneFile(name: string, content: string): (sink: TreeSink) => Promise<void> {
+  return async (sink) => {
+    const entry = {
+      type: "file",
+      mode: 0o644,
+      uid: 0,
+      gid: 0,
+      mtime: { sec: 1, nsec: 0 },
+      size: content.length,
+    } as const;
+    sink.entry({ ...entry, path: name as ByteString });
+    sink.data(Buffer.from(content));
+  };
+}
+
+async function entriesOf(upper: TreeView, lower: TreeView): Promise<TreeEntry[]> {
+  const entries: TreeEntry[] = [];
+  const sink = { entry: (entry: TreeEntry) => entries.push(entry), data() {}, hole() {}, drain: () => undefined };
+  await diffUpper(upper, lower, sink);
+  return entries;
+}
+
+async function unpackWithUmoci(image: Awaited<ReturnType<TestStore["image"]>>): Promise<string> {
+  const config = { architecture: "amd64", os: "linux", config: {}, rootfs: image.config.rootfs };
+  await test.store.putImage({ config, layers: image.layers }, ["umoci:test"]);
+  const bundle = path.join(test.home.tmp, "bundle");
+  await rm(bundle, { recursive: true, force: true });
+  const { stdout } = await run("umoci", ["ls", "--layout", test.home.images]);
+  const name = stdout
+    .trim()
+    .split("\n")
+    .find((line) => line.includes("umoci"));
+  await run("umoci", ["unpack", "--image", `${test.home.images}:${name}`, bundle]);
+  return path.join(bundle, "rootfs");
+}
+
+async function hashOf(file: string): Promise<string> {
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(file), hash);
+  return hash.digest("hex");
+}
