@@ -14,6 +14,29 @@ export interface CommandEntry {
 }
 
 export const commands: Readonly<Record<string, CommandEntry>> = {
+  __complete: {
+    category: "System",
+    summary: "Words that may follow",
+    load: () => import("./commands/complete.js"),
+    hidden: true,
+  },
+  __supervise: {
+    category: "System",
+    summary: "Be the supervisor of an instance",
+    load: () => import("./commands/supervise.js"),
+    hidden: true,
+  },
+  completion: {
+    category: "System",
+    summary: "Print a completion script for bash, zsh or fish",
+    load: () => import("./commands/completion.js"),
+  },
+  cp: {
+    category: "Run",
+    summary: "Copy files into and out of a running instance",
+    load: () => import("./commands/cp.js"),
+  },
+  top: { category: "Inspect", summary: "List the processes in an instance", load: () => import("./commands/top.js") },
   history: { category: "Images", summary: "Show how an image came to be", load: () => import("./commands/history.js") },
   "image inspect": {
     category: "Images",
@@ -33,6 +56,43 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   push: { category: "Images", summary: "Push an image to a registry", load: () => import("./commands/push.js") },
   rmi: { category: "Images", summary: "Remove images", load: () => import("./commands/rmi.js") },
   save: { category: "Images", summary: "Save images to an archive", load: () => import("./commands/save.js") },
+  attach: {
+    category: "Run",
+    summary: "Show the output of a running instance and pass input on",
+    load: () => import("./commands/attach.js"),
+  },
+  exec: { category: "Run", summary: "Run a command in a running instance", load: () => import("./commands/exec.js") },
+  kill: { category: "Run", summary: "Send a signal to an instance's app", load: () => import("./commands/kill.js") },
+  pause: {
+    category: "Run",
+    summary: "Stop an instance's virtual processors",
+    load: () => import("./commands/pause.js"),
+  },
+  rename: { category: "Run", summary: "Give an instance another name", load: () => import("./commands/rename.js") },
+  restart: { category: "Run", summary: "Stop and start instances", load: () => import("./commands/restart.js") },
+  resume: { category: "Run", summary: "Continue paused instances", load: () => import("./commands/resume.js") },
+  rm: { category: "Run", summary: "Remove instances with their disks", load: () => import("./commands/rm.js") },
+  run: { category: "Run", summary: "Boot an image as a microVM", load: () => import("./commands/run.js") },
+  start: { category: "Run", summary: "Start instances that are down", load: () => import("./commands/start.js") },
+  stop: { category: "Run", summary: "Stop running instances", load: () => import("./commands/stop.js") },
+  wait: {
+    category: "Run",
+    summary: "Wait for instances to end and print their exit status",
+    load: () => import("./commands/wait.js"),
+  },
+  inspect: {
+    category: "Inspect",
+    summary: "Everything about instances, as JSON",
+    load: () => import("./commands/inspect.js"),
+  },
+  logs: { category: "Inspect", summary: "What an instance's app printed", load: () => import("./commands/logs.js") },
+  port: { category: "Inspect", summary: "Published ports of an instance", load: () => import("./commands/port.js") },
+  ps: { category: "Inspect", summary: "List instances", load: () => import("./commands/ps.js") },
+  stats: {
+    category: "Inspect",
+    summary: "Processor, memory, network and disk use of running instances",
+    load: () => import("./commands/stats.js"),
+  },
   "secret ls": {
     category: "Secrets and volumes",
     summary: "List the names of stored secrets",
@@ -53,7 +113,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
 };
 
 /** What people coming from Docker type, and what it is called here. */
-const aliases: Readonly<Record<string, string>> = { "--version": "version", "-v": "version" };
+const aliases: Readonly<Record<string, string>> = { "--version": "version", "-v": "version", unpause: "resume" };
 
 export interface FoundCommand {
   readonly words: readonly string[];

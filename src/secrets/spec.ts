@@ -11,7 +11,7 @@ export type SecretSource =
 
 export type SecretDelivery =
   | { readonly kind: "env"; readonly variable: string }
-  | { readonly kind: "file"; readonly path: string; readonly mode: number; readonly owner: string };
+  | { readonly kind: "file"; readonly path: string; readonly mode: number; readonly owner?: string | undefined };
 
 export interface SecretRequest {
   readonly name: string;
@@ -74,10 +74,14 @@ export function parseSecretFlag(text: string): SecretRequest {
           kind: "file",
           path: target,
           mode: Number.parseInt(mode, 8),
-          owner: `${fields.get("uid") ?? "0"}:${fields.get("gid") ?? "0"}`,
+          owner: ownerOf(fields.get("uid"), fields.get("gid")),
         };
   return { name, source, delivery, required: true };
 }
+
+/** The app's user when neither is given. */
+const ownerOf = (uid: string | undefined, gid: string | undefined) =>
+  uid === undefined && gid === undefined ? undefined : `${uid ?? "0"}:${gid ?? uid ?? "0"}`;
 
 const canonicalKeys: Readonly<Record<string, string>> = {
   id: "id",

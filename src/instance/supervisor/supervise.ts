@@ -1,0 +1,405 @@
+/**
+ * The supervisor: one detached process per instance, for as long as the instance is up. It owns the machine and its network,
+ * writes the log and the state, and answers commands on its socket. When it dies, however it dies, so does the machine.
+ */
+import { readFile, rm } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { GuestEvent, GuestProcess } from "../../guest/types.js";
+import { createRedactor } from "../../secrets/redact.js";
+import type { InstanceId } from "../../support/brands.js";
+import { AegisError } from "../../support/errors.js";
+import type { AegisHome } from "../../support/home.js";
+import { acquireLock, type HeldLock, tryLock } from "../../support/locks.js";
+import { deferred } from "../deferred.js";
+import type { ExitStory } from "../exits.js";
+import { type LogWriter, openLogWriter } from "../log.js";
+import type { ExecRequest, LaunchEvent, LaunchPayload, StatsReply, TerminalSize } from "../messages.js";
+import { toWireError } from "../messages.js";
+import { nextRestart } from "../restart.js";
+import { deleteInstance, filesOf, type InstanceFiles, readInstance, writeState } from "../store.js";
+import type { InstanceConfig, InstanceState } from "../types.js";
+import { volumeFiles } from "../volumes.js";
+import { channels } from "../wire.js";
+import { type SecretValues, withSecrets } from "./boot.js";
+import { type IdleWatch, idleWatch } from "./idle.js";
+import type { Parts } from "./parts.js";
+import { type AttachedClient, type Controls, serve } from "./server.js";
+import { type LiveMachine, runSession } from "./session.js";
+
+export interface SuperviseOptions {
+  readonly payload: LaunchPayload;
+  readonly parts: Parts;
+  /** Tells the command that launched this; its death is no reason to stop. */
+  readonly report: (event: LaunchEvent) => void;
+  /** Resolves when the launching command is gone: nobody will attach any more. */
+  readonly launcherGone: Promise<void>;
+  /** Aborts when the host wants this process to end. */
+  readonly terminate: AbortSignal;
+}
+
+/** Runs an instance to its end. Never throws for what the instance does; that is recorded. */
+export async function supervise(home: AegisHome, id: InstanceId, options: SuperviseOptions): Promise<void> {
+  const files = filesOf(home, id);
+  const lock = await acquireLock(files.runLock);
+  try {
+    const instance = await readInstance(home, id);
+    if (!instance) throw new AegisError("INSTANCE_UNKNOWN", `there is no instance ${id}`);
+    await new Supervisor(home, instance.config, files, options).run();
+  } catch (error) {
+    options.report({ type: "failed", error: toWireError(error) });
+  } finally {
+    lock.release();
+  }
+}
+
+/** INT, QUIT, KILL, TERM: sent by hand they mean that the app shall not come back. */
+const endingSignals: ReadonlySet<number> = new Set([2, 3, 9, 15]);
+
+class Supervisor implements Controls {
+  readonly #secrets: SecretValues;
+  readonly #log: LogWriter;
+  readonly #clients = new Set<AttachedClient>();
+  readonly #abort = new AbortController();
+  #state: InstanceState = { schema: 1, status: "starting", supervisorPid: process.pid };
+  #saving: Promise<void> = Promise.resolve();
+  #live: LiveMachine | undefined;
+  #idle: IdleWatch | undefined;
+  #stopping = false;
+  #uses = 0;
+  #lastUse = Date.now();
+  #foreground = deferred<TerminalSize | undefined>();
+  #ended = deferred<void>();
+  #wakeRestart: (() => void) | undefined;
+  #inputEnded = false;
+  /** Resolves when the app of this boot runs, or never will. */
+  #begun = deferred<void>();
+
+  constructor(
+    readonly home: AegisHome,
+    readonly config: InstanceConfig,
+    readonly files: InstanceFiles,
+    readonly options: SuperviseOptions,
+  ) {
+    const secrets = options.payload.secrets.map(({ name, base64 }) => ({ name, value: Buffer.from(base64, "base64") }));
+    this.#secrets = new Map(secrets.map(({ name, value }) => [name, value]));
+    this.#log = openLogWriter(files.log, createRedactor(secrets));
+    if (!options.payload.attach) this.#foreground.resolve(undefined);
+    void options.launcherGone.then(() => this.#foreground.resolve(undefined));
+  }
+
+  get memoryBytes(): number {
+    return this.config.memoryBytes;
+  }
+
+  async run(): Promise<void> {
+    const volumeLocks: HeldLock[] = [];
+    let story: ExitStory | undefined;
+    const server = await serve(this.files, this);
+    const terminate = () => void this.stop({}).catch(() => undefined);
+    this.options.terminate.addEventListener("abort", terminate, { once: true });
+    try {
+      await this.#save({ startedAt: new Date().toISOString() });
+      this.options.report({ type: "listening" });
+      for (const volume of this.config.volumes) {
+        if (volume.kind === "volume") volumeLocks.push(await this.#lockVolume(volume.name));
+      }
+      story = await this.#runUntilDown();
+    } catch (error) {
+      story = await this.#failed(error);
+    } finally {
+      this.options.terminate.removeEventListener("abort", terminate);
+      for (const lock of volumeLocks) lock.release();
+      this.#log.flush();
+      await this.#end(story);
+      server.close();
+      await this.#cleanUp();
+      for (const client of this.#clients) {
+        const { error } = this.#state;
+        client.reply(story ? { exit: story } : { error: { exitCode: 125, message: "", code: "INTERNAL", ...error } });
+      }
+      this.#begun.resolve();
+      this.#ended.resolve();
+      this.#log.close();
+    }
+  }
+
+  /** Boots, and boots again as the restart policy says. */
+  async #runUntilDown(): Promise<ExitStory> {
+    let history = { count: 0, delayMs: 0 };
+    for (;;) {
+      const began = Date.now();
+      const story = await this.#boot();
+      this.#log.flush();
+      if (story.reason) this.#say(story.reason);
+      const stoppedByUser = this.#stopping;
+      const next = nextRestart(
+        this.config.restart,
+        { exitCode: story.exitCode, ranMs: Date.now() - began, stoppedByUser },
+        history,
+      );
+      if (!next) return story;
+      history = next;
+      this.#say(`restarting in ${next.delayMs / 1000} s (exit status ${story.exitCode}, restart ${next.count})`);
+      await this.#save({
+        status: "starting",
+        restartCount: next.count,
+        exitCode: story.exitCode,
+        reason: story.reason,
+      });
+      await this.#pauseBeforeRestart(next.delayMs);
+      if (this.#stopping) return story;
+    }
+  }
+
+  async #pauseBeforeRestart(delayMs: number): Promise<void> {
+    const cancelled = new Promise<void>((resolve) => {
+      this.#wakeRestart = resolve;
+    });
+    const timer = new AbortController();
+    await Promise.race([sleep(delayMs, undefined, { signal: timer.signal }).catch(() => undefined), cancelled]);
+    timer.abort();
+    this.#wakeRestart = undefined;
+  }
+
+  async #boot(): Promise<ExitStory> {
+    let output: Promise<unknown> = Promise.resolve();
+    try {
+      return await runSession(
+        this.home,
+        this.config,
+        this.#secrets,
+        this.options.parts,
+        {
+          ready: () => this.#foreground.promise,
+          started: async (machine) => {
+            await this.#save({ vmmPid: machine.pid, driver: machine.driver });
+          },
+          live: async (live) => {
+            this.#live = live;
+            output = Promise.all([this.#pump(live.app.stdout, "stdout"), this.#pump(live.app.stderr, "stderr")]);
+            live.app.stdin.on("error", () => undefined);
+            if (!this.config.process.openStdin || this.#inputEnded) live.app.stdin.end();
+            await this.#save({ status: "running", startedAt: new Date().toISOString() });
+            this.options.report({ type: "running" });
+            this.#begun.resolve();
+            this.#idle = idleWatch(this.config, live, this.#idleControls());
+          },
+          event: (event) => this.#guestEvent(event),
+        },
+        this.#abort.signal,
+      );
+    } finally {
+      this.#idle?.end();
+      this.#idle = undefined;
+      this.#live = undefined;
+      this.#begun.resolve();
+      this.#begun = deferred();
+      await output.catch(() => undefined);
+    }
+  }
+
+  async #pump(stream: GuestProcess["stdout"], name: "stdout" | "stderr"): Promise<void> {
+    for await (const chunk of stream) {
+      this.#log.write(name, chunk as Buffer);
+      for (const client of this.#clients) {
+        if (client.output && !client.send(channels[name], chunk as Buffer) && client.foreground) await client.drained();
+      }
+    }
+  }
+
+  #guestEvent(event: GuestEvent): void {
+    if (event.type === "errorlog") this.#say(`${event.path}: ${event.line}`);
+    else if (event.type === "warning") this.#say(event.message);
+    else if (event.type === "oom")
+      this.#say(`the guest's kernel killed ${event.name} (pid ${event.pid}): out of memory`);
+  }
+
+  #say(text: string): void {
+    this.#log.say(text);
+  }
+
+  async #lockVolume(name: string): Promise<HeldLock> {
+    const lock = await tryLock(volumeFiles(this.home, name).lock);
+    if (lock) return lock;
+    throw new AegisError("VOLUME_BUSY", `volume ${name} is in use by another instance`, {
+      hint: "a volume is a disk: stop the other instance first, or share a host directory",
+    });
+  }
+
+  async #failed(error: unknown): Promise<ExitStory | undefined> {
+    // A stop while it was booting is no failure.
+    if (this.#stopping) return { exitCode: 137, oomKilled: false };
+    const { code, message, hint } = toWireError(error);
+    this.#say(`${message} [AEGIS_E_${code}]`);
+    if (!(error instanceof AegisError))
+      process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+    await this.#save({ exitCode: 125, error: { code, message, hint } });
+    this.options.report({ type: "failed", error: toWireError(error) });
+    return undefined;
+  }
+
+  async #end(story: ExitStory | undefined): Promise<void> {
+    await this.#save({
+      status: "exited",
+      finishedAt: new Date().toISOString(),
+      supervisorPid: undefined,
+      vmmPid: undefined,
+      pausedBy: undefined,
+      stoppedByUser: this.#stopping || undefined,
+      ...(story ? { exitCode: story.exitCode, oomKilled: story.oomKilled || undefined, reason: story.reason } : {}),
+    });
+  }
+
+  async #cleanUp(): Promise<void> {
+    if (this.config.autoRemove) await deleteInstance(this.home, this.config.id);
+    await rm(this.files.socketDir, { recursive: true, force: true });
+  }
+
+  /** Writes are queued, so that the last one is the one that stays. */
+  #save(change: Partial<InstanceState>): Promise<void> {
+    this.#state = { ...this.#state, ...change };
+    const state = this.#state;
+    this.#saving = this.#saving.then(() => writeState(this.home, this.config.id, state));
+    return this.#saving;
+  }
+
+  // Controls: what commands ask for.
+
+  attach(client: AttachedClient): () => void {
+    this.#clients.add(client);
+    if (client.foreground) this.#foreground.resolve(client.size);
+    else if (client.size) this.resize(client.size);
+    return () => void this.#clients.delete(client);
+  }
+
+  async exec(request: ExecRequest): Promise<GuestProcess> {
+    const { guest } = this.#running();
+    await this.#wake();
+    const env = new Map(
+      withSecrets(this.config, this.#secrets).map((pair) => [pair.slice(0, pair.indexOf("=")), pair]),
+    );
+    for (const pair of request.env) env.set(pair.slice(0, pair.indexOf("=")), pair);
+    if (request.size && !env.has("TERM")) env.set("TERM", "TERM=xterm");
+    return await guest.exec({
+      argv: request.argv,
+      env: [...env.values()],
+      user: request.user ?? this.config.process.user,
+      cwd: request.cwd ?? this.config.process.cwd,
+      tty: request.size,
+      privileged: request.privileged,
+    });
+  }
+
+  async stop(options: { readonly signal?: number | undefined; readonly graceMs?: number | undefined }): Promise<void> {
+    this.#stopping = true;
+    this.#wakeRestart?.();
+    this.#foreground.resolve(undefined);
+    const live = this.#live;
+    if (!live) this.#abort.abort(new AegisError("STOPPED", `${this.config.name} was stopped while it booted`));
+    else {
+      await this.#save({ status: "stopping" });
+      if (this.#state.pausedBy) await live.machine.resume();
+      const graceMs = options.graceMs ?? this.config.stopGraceMs;
+      // A guest that does not obey loses its power.
+      const cut = setTimeout(() => void live.machine.kill().catch(() => undefined), graceMs + 15_000);
+      void this.#ended.promise.then(() => clearTimeout(cut));
+      void live.guest.shutdown({ signal: options.signal ?? this.config.stopSignal, graceMs }).catch(() => undefined);
+    }
+    await this.#ended.promise;
+  }
+
+  async kill(signal: number): Promise<void> {
+    const ends = endingSignals.has(signal) || signal === this.config.stopSignal;
+    if (ends) {
+      this.#stopping = true;
+      this.#wakeRestart?.();
+    }
+    if (!ends) await this.#begun.promise;
+    if (this.#live) {
+      await this.#wake();
+      this.#live?.app.kill(signal);
+    } else if (ends) {
+      this.#abort.abort(new AegisError("STOPPED", `${this.config.name} was killed while it booted`));
+    }
+  }
+
+  async pause(): Promise<void> {
+    const { machine } = this.#running();
+    await machine.pause();
+    await this.#save({ status: "paused", pausedBy: "hand" });
+  }
+
+  async resume(): Promise<void> {
+    const { machine, guest } = this.#running();
+    await machine.resume();
+    await guest.setClock().catch(() => undefined);
+    this.#lastUse = Date.now();
+    await this.#save({ status: "running", pausedBy: undefined });
+    await this.#idle?.release();
+  }
+
+  /** Work for a paused guest starts it again. */
+  async #wake(): Promise<void> {
+    if (this.#state.pausedBy) await this.resume();
+  }
+
+  async stats(): Promise<StatsReply> {
+    const { guest, machine } = this.#running();
+    if (this.#state.pausedBy) {
+      throw new AegisError("PAUSED", `${this.config.name} is paused`, { hint: `aegis resume ${this.config.name}` });
+    }
+    const status = await readFile(`/proc/${machine.pid}/status`, "utf8").catch(() => "");
+    const resident = Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
+    return {
+      ...(await guest.stats()),
+      memoryBytes: this.config.memoryBytes,
+      cpus: this.config.cpus,
+      hostBytes: resident,
+    };
+  }
+
+  async writeStdin(chunk: Buffer): Promise<void> {
+    await this.#begun.promise;
+    const stdin = this.#live?.app.stdin;
+    if (!stdin || !this.config.process.openStdin || stdin.destroyed) return;
+    if (!stdin.write(chunk)) await new Promise((resolve) => stdin.once("drain", resolve).once("close", resolve));
+  }
+
+  endStdin(): void {
+    this.#inputEnded = true;
+    this.#live?.app.stdin.end();
+  }
+
+  resize({ rows, cols }: TerminalSize): void {
+    this.#live?.app.resize(rows, cols);
+  }
+
+  busy(): () => void {
+    this.#uses++;
+    return () => {
+      this.#uses--;
+      this.#lastUse = Date.now();
+    };
+  }
+
+  #running(): LiveMachine {
+    if (this.#live) return this.#live;
+    throw new AegisError("NOT_RUNNING", `${this.config.name} is not running`, {
+      hint: `aegis start ${this.config.name}`,
+    });
+  }
+
+  #idleControls() {
+    return {
+      inUse: () => this.#uses > 0,
+      lastUse: () => this.#lastUse,
+      paused: () => this.#state.pausedBy,
+      pause: async () => {
+        await this.#running().machine.pause();
+        await this.#save({ status: "paused", pausedBy: "idle" });
+      },
+      resume: () => this.#wake(),
+      say: (text: string) => this.#say(text),
+    };
+  }
+}
