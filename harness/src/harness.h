@@ -80,6 +80,9 @@ struct harness {
   pid_t oom_last_pid;
   pid_t proxy_pid;
   int proxy_reports;
+  int64_t proxy_started_ms;
+  struct port_spec *ports;
+  size_t port_count;
   uint32_t disks_mounted; /* bit per disk under WORK/disk<N> */
   uint32_t lowers_mounted;
   char upper_device[16];
@@ -119,6 +122,8 @@ void root_unmount(struct harness *h);
 int mounts_early(struct failure *failure);
 /* /dev, /proc, /sys of a root at `root`. `masked`: as in a container (Docker's read-only and masked paths). */
 int mounts_system(const char *root, bool privileged, bool masked, uint64_t shm_size, struct failure *failure);
+/* Whether the mount point has to be a directory (1) or a file (0), by the source; -1: the source is not there. */
+int mounts_directory(struct harness *h, const char *root, const struct mount_spec *mount, struct failure *failure);
 int mounts_apply(struct harness *h, const char *root, const struct mount_spec *mount, struct failure *failure);
 
 /* path.c: paths inside a root that somebody hostile wrote; nothing ever leads out of it */
@@ -146,7 +151,8 @@ int net_up(const struct boot_config *config, struct failure *failure);
 
 /* sandbox.c */
 /* Makes the mount points that the root lacks, remembering them. */
-void sandbox_prepare(const struct sandbox_spec *spec, struct created_path **created);
+int sandbox_prepare(struct harness *h, const struct sandbox_spec *spec, struct created_path **created,
+                    struct failure *failure);
 void sandbox_clean(struct created_path *created);
 /* In the child, inside its new namespaces. */
 int sandbox_enter(struct harness *h, const struct process_spec *spec, struct start_error *error);
@@ -168,6 +174,12 @@ void process_end_if_done(struct harness *h, struct process *process);
 /* kernel.c */
 void kernel_log_open(struct harness *h);
 void kernel_log_read(struct harness *h);
+
+/* ports.c: the proxy process beside us */
+void ports_start(struct harness *h, const struct boot_config *config);
+void ports_read(struct harness *h);
+/* True when it was the proxy that ended; it is started again. */
+bool ports_reaped(struct harness *h, pid_t pid);
 
 /* stop.c */
 void stop_begin(struct harness *h, uint32_t request, uint32_t signal, uint32_t grace_ms, uint32_t how);

@@ -31,6 +31,7 @@ static void reap(struct harness *h) {
   for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
     struct process *process = by_pid(h, pid);
     if (process != NULL) process_reaped(h, process, status);
+    else ports_reaped(h, pid);
   }
 }
 
@@ -40,7 +41,7 @@ static void read_signals(struct harness *h) {
   reap(h);
 }
 
-enum { POLL_CONTROL, POLL_SIGNALS, POLL_KERNEL, POLL_FIRST_PROCESS };
+enum { POLL_CONTROL, POLL_SIGNALS, POLL_KERNEL, POLL_PORTS, POLL_FIRST_PROCESS };
 #define POLLS_MAX (POLL_FIRST_PROCESS + PROCESSES_MAX * 4)
 
 struct watch {
@@ -95,6 +96,7 @@ static void loop(struct harness *h) {
                                         .events = (short)(POLLIN | (h->outbox.used > 0 ? POLLOUT : 0))};
   polls[POLL_SIGNALS] = (struct pollfd){.fd = h->signals, .events = POLLIN};
   polls[POLL_KERNEL] = (struct pollfd){.fd = h->kernel_log, .events = POLLIN};
+  polls[POLL_PORTS] = (struct pollfd){.fd = h->proxy_reports, .events = POLLIN};
   int count = watch_processes(h, polls, watches, POLL_FIRST_PROCESS);
   if (poll(polls, (nfds_t)count, timeout) < 0) return;
 
@@ -109,6 +111,7 @@ static void loop(struct harness *h) {
   }
   if (h->host_present && (polls[POLL_CONTROL].revents & (POLLIN | POLLHUP)) != 0) control_read(h);
   if (polls[POLL_KERNEL].revents != 0) kernel_log_read(h);
+  if (polls[POLL_PORTS].revents != 0) ports_read(h);
   if (polls[POLL_SIGNALS].revents != 0) read_signals(h);
   for (int i = POLL_FIRST_PROCESS; i < count; i++)
     if (polls[i].revents != 0) serve(h, &watches[i]);

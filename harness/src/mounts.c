@@ -206,6 +206,16 @@ static int mount_source(struct harness *h, const char *root, const struct mount_
   return fd >= 0 ? fd : fail(failure, number, "open the mount source %s", spec->source);
 }
 
+int mounts_directory(struct harness *h, const char *root, const struct mount_spec *spec, struct failure *failure) {
+  struct stat st;
+  if (spec->type != MOUNT_DISK && spec->type != MOUNT_BIND) return 1;
+  int source = mount_source(h, root, spec, failure);
+  if (source < 0) return -1;
+  int result = fstat(source, &st) < 0 ? fail(failure, errno, "look at %s", spec->source) : S_ISDIR(st.st_mode);
+  close(source);
+  return result;
+}
+
 int mounts_apply(struct harness *h, const char *root, const struct mount_spec *spec, struct failure *failure) {
   unsigned long flags = (spec->flags & MOUNT_READ_ONLY ? MS_RDONLY : 0) | (spec->flags & MOUNT_NOEXEC ? MS_NOEXEC : 0);
   char name[32], options[128];

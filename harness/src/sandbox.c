@@ -24,21 +24,27 @@ static bool below_another(const struct sandbox_spec *spec, const char *path) {
   return false;
 }
 
-static void prepare(int root, const char *path, bool directory, struct created_path **created) {
-  int fd = root_make(root, path, directory, created);
-  if (fd >= 0) close(fd);
-}
-
-void sandbox_prepare(const struct sandbox_spec *spec, struct created_path **created) {
-  int root = open(APP_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (root < 0) return;
-  for (size_t i = 0; i < spec->mount_count; i++)
-    if (!below_another(spec, spec->mounts[i].target) &&
-        (spec->mounts[i].type == MOUNT_VIRTIOFS || spec->mounts[i].type == MOUNT_TMPFS))
-      prepare(root, spec->mounts[i].target, true, created);
-  for (size_t i = 0; i < spec->file_count; i++)
-    if (!below_another(spec, spec->files[i].path)) prepare(root, spec->files[i].path, false, created);
+int sandbox_prepare(struct harness *h, const struct sandbox_spec *spec, struct created_path **created,
+                    struct failure *failure) {
+  int root = open(APP_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC), result = root < 0 ? -1 : 0;
+  if (root < 0) return fail(failure, errno, "open the root");
+  for (size_t i = 0; i < spec->mount_count && result == 0; i++) {
+    /* Looked at here, so that a disk is mounted once, in our namespace, and unmounted in order at the end. */
+    int directory = mounts_directory(h, APP_ROOT, &spec->mounts[i], failure);
+    if (directory < 0) result = -1;
+    if (directory < 0 || below_another(spec, spec->mounts[i].target)) continue;
+    int fd = root_make(root, spec->mounts[i].target, directory == 1, created);
+    if (fd >= 0) close(fd);
+    else result = fail(failure, errno, "make the mount point %s", spec->mounts[i].target);
+  }
+  for (size_t i = 0; i < spec->file_count && result == 0; i++) {
+    if (below_another(spec, spec->files[i].path)) continue;
+    int fd = root_make(root, spec->files[i].path, false, created);
+    if (fd >= 0) close(fd);
+    else result = fail(failure, errno, "make the mount point %s", spec->files[i].path);
+  }
   close(root);
+  return result;
 }
 
 void sandbox_clean(struct created_path *created) {

@@ -261,7 +261,11 @@ int spawn(struct harness *h, uint32_t stream, const struct process_spec *spec, b
   if (spec->sandbox != NULL) {
     flags |= CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
     if ((spec->sandbox->flags & SANDBOX_NO_NETWORK) != 0) flags |= CLONE_NEWNET;
-    sandbox_prepare(spec->sandbox, &created);
+    if (sandbox_prepare(h, spec->sandbox, &created, failure) < 0) {
+      close_all(&pipes);
+      sandbox_clean(created);
+      return -1;
+    }
   }
   /* fork() with namespaces: the sandboxed process is PID 1 of its own. */
   pid_t pid = (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);

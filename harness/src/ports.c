@@ -1,0 +1,94 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "proxy.h"
+#include "tlv.h"
+
+#define RESTART_PAUSE_MS 1000
+
+/* It talks to whoever connects, so it keeps one right only: to listen below port 1024. */
+static void drop_rights(void) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct data[2] = {{.effective = 1u << CAP_NET_BIND_SERVICE, .permitted = 1u << CAP_NET_BIND_SERVICE}};
+  syscall(SYS_capset, &header, data);
+}
+
+static void start(struct harness *h) {
+  int reports[2];
+  if (pipe2(reports, O_CLOEXEC) < 0) {
+    send_warning(h, "servers on localhost are not reachable: %s", strerror(errno));
+    return;
+  }
+  pid_t pid = fork();
+  if (pid == 0) {
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    setsid();
+    prctl(PR_SET_NAME, "aegis-proxy");
+    /* Small, and everything that is published needs it: not the one to kill when memory runs out. */
+    write_file("/proc/self/oom_score_adj", "-999");
+    if (dup2(reports[1], 3) < 0) _exit(1);
+    syscall(SYS_close_range, 4, ~0u, 0);
+    proxy_run(h->network.address, h->ports, h->port_count, 3, true, drop_rights);
+    say("the proxy gives up: %s", strerror(errno));
+    _exit(1);
+  }
+  close(reports[1]);
+  if (pid < 0) {
+    send_warning(h, "servers on localhost are not reachable: %s", strerror(errno));
+    close(reports[0]);
+    return;
+  }
+  fcntl(reports[0], F_SETFL, O_NONBLOCK);
+  h->proxy_pid = pid;
+  h->proxy_reports = reports[0];
+  h->proxy_started_ms = now_ms();
+}
+
+void ports_start(struct harness *h, const struct boot_config *config) {
+  h->ports = calloc(config->port_count + 1, sizeof *h->ports);
+  if (h->ports == NULL) return;
+  h->port_count = config->port_count;
+  memcpy(h->ports, config->ports, config->port_count * sizeof *h->ports);
+  start(h);
+}
+
+void ports_read(struct harness *h) {
+  struct port_report report;
+  ssize_t got;
+  while ((got = read(h->proxy_reports, &report, sizeof report)) == (ssize_t)sizeof report) {
+    uint8_t buffer[64];
+    struct tlv_writer writer = {.buffer = buffer, .size = sizeof buffer};
+    tlv_put_u32(&writer, 1, 2);
+    tlv_put_u32(&writer, 5, report.port);
+    tlv_put_u32(&writer, 6, report.udp);
+    tlv_put_u32(&writer, 7, report.listening);
+    if (outbox_free(&h->outbox) > OUTBOX_RESERVE / 2) send_frame(h, FRAME_EVENT, 0, 0, buffer, writer.used);
+  }
+  if (got < 0 && errno == EAGAIN) return;
+  close(h->proxy_reports);
+  h->proxy_reports = -1;
+}
+
+bool ports_reaped(struct harness *h, pid_t pid) {
+  if (pid != h->proxy_pid) return false;
+  h->proxy_pid = 0;
+  if (h->proxy_reports >= 0) ports_read(h);
+  if (h->proxy_reports >= 0) close(h->proxy_reports);
+  h->proxy_reports = -1;
+  if (h->phase != PHASE_RUNNING) return true;
+  if (now_ms() - h->proxy_started_ms < RESTART_PAUSE_MS)
+    send_warning(h, "servers on localhost are not reachable: the proxy ended at once");
+  else start(h);
+  return true;
+}
