@@ -17,6 +17,8 @@ export interface BuildRequest {
   readonly noCache: boolean;
   readonly isolation: Isolation;
   readonly platform: Platform;
+  /** Fetch images that FROM names even if they are in the store. */
+  readonly pull: boolean;
   /** Network of RUN steps that don't say. */
   readonly network: NetworkMode;
   readonly extraHosts: readonly ExtraHost[];
@@ -38,7 +40,7 @@ export interface BuildResult {
   /** Descriptor of the image's manifest. */
   readonly image: Descriptor;
   readonly config: ImageConfig;
-  /** Digest of the config: what `docker build -q` prints and `--iidfile` holds. */
+  /** What `-q` prints and `--iidfile` holds: the digest of the manifest. */
   readonly imageId: Digest;
   /** Normalised. */
   readonly names: readonly string[];

@@ -37,6 +37,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     load: () => import("./commands/cp.js"),
   },
   top: { category: "Inspect", summary: "List the processes in an instance", load: () => import("./commands/top.js") },
+  build: {
+    category: "Build",
+    summary: "Build an image from a Dockerfile or Aegisfile",
+    load: () => import("./commands/build.js"),
+  },
   history: { category: "Images", summary: "Show how an image came to be", load: () => import("./commands/history.js") },
   "image inspect": {
     category: "Images",

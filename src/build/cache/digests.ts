@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readFileSync, readSync, type Stats } from "node:fs";
+import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { hasErrno } from "../../support/errors.js";
 import { replaceFile } from "../../support/files.js";
@@ -49,6 +50,7 @@ export class ContextDigests {
     const all = new Map([...(this.#known ?? []), ...this.#fresh]);
     const parts = [header];
     for (const [name, record] of all) parts.push(name, record);
+    await mkdir(path.dirname(this.#file), { recursive: true, mode: 0o700 });
     await replaceFile(this.#file, Buffer.from(parts.join("\0"), "latin1"));
     this.#fresh.clear();
   }

@@ -119,14 +119,18 @@ async function addMount(
       });
       return;
     }
-    case "secret":
+    case "file":
       parts.secrets.push(mount.content);
       parts.mounts.push(
         `take ${name}`,
         `chown ${mount.uid}:${mount.gid} ${name}`,
         `chmod ${mount.mode.toString(8)} ${name}`,
       );
-      parts.binds.push({ source: path.join(work, name), target: mount.target, options: [...guarded, "noexec", "ro"] });
+      parts.binds.push({
+        source: path.join(work, name),
+        target: mount.target,
+        options: [...guarded, ...(mount.executable ? [] : ["noexec"]), "ro"],
+      });
       return;
     case "socket":
       parts.binds.push({ source: mount.hostPath, target: mount.target, options: guarded });

@@ -22,12 +22,16 @@ export type RunMountSpec =
       readonly target: string;
       readonly disk: string;
       readonly subpath: string;
+      /** What is at `subpath` is a file. */
+      readonly single: boolean;
       readonly readOnly: boolean;
     }
   | { readonly type: "cache"; readonly target: string; readonly cache: CacheVolume; readonly readOnly: boolean }
   | { readonly type: "tmpfs"; readonly target: string; readonly size?: number | undefined }
   | {
-      readonly type: "secret";
+      readonly type: "file";
+      /** Secrets are not. */
+      readonly executable: boolean;
       readonly target: string;
       readonly content: Uint8Array;
       readonly mode: number;

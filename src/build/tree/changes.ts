@@ -37,7 +37,7 @@ export class Changes {
     readonly now: Timespec,
   ) {}
 
-  readonly lstat = async (path: ByteString): Promise<TreeNode | undefined> => {
+  async lstat(path: ByteString): Promise<TreeNode | undefined> {
     const own = this.#new.get(path);
     if (own) return own.node;
     if (path === "") return (await this.parent.lstat(path)) ?? rootNode;
@@ -46,7 +46,7 @@ export class Changes {
         if (this.#replacedDirectories.has(at)) return undefined;
     }
     return await this.parent.lstat(path);
-  };
+  }
 
   /** Puts an inode at `path`, whose parent directory exists. What is there goes; a directory must be removed first. */
   put(path: ByteString, file: NewFile): void {

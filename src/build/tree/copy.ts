@@ -23,10 +23,10 @@ export async function ensureDestination(
   options: CopyOptions,
 ): Promise<ByteString> {
   const directory = destination.endsWith("/") ? destination : destination.slice(0, destination.lastIndexOf("/") + 1);
-  const resolved = await resolvePath(changes.lstat, directory);
+  const resolved = await resolvePath(changes, directory);
   const made = await changes.mkdirAll(resolved, options.chmod?.octal ?? 0o755, options.owner ?? { uid: 0, gid: 0 });
   for (const path of made) await changes.alter(path, { mtime: changes.now });
-  return await resolvePath(changes.lstat, destination);
+  return await resolvePath(changes, destination);
 }
 
 /**
@@ -41,7 +41,7 @@ export async function copyInto(
   options: CopyOptions,
 ): Promise<void> {
   const target = await ensureDestination(changes, destination, options);
-  const followed = await resolvePath(from.lstat, source);
+  const followed = await resolvePath(from, source);
   const node = await from.lstat(followed);
   if (!node) throw missingSource(source);
   const present = await changes.lstat(target);

@@ -8,24 +8,42 @@ import { baseName, joinPath, parentOf, rootNode, type TreeNode, type TreeView } 
 
 const whiteoutPrefix = ".wh.";
 const opaqueMarker = ".wh..wh..opq";
+/** Files whose content is asked for by steps that otherwise need no content (`--chown`, USER). */
+const keptFiles: ReadonlySet<string> = new Set(["etc/passwd", "etc/group"]);
+const keptSize = 1 << 20;
 
 export class LayerIndex {
   readonly #entries = new Map<ByteString, TreeEntry>();
   readonly #children = new Map<ByteString, Set<ByteString>>();
   readonly #removed = new Set<ByteString>();
   readonly #opaque = new Set<ByteString>();
+  readonly #contents = new Map<ByteString, readonly Buffer[]>();
 
   /** A sink that records entries and hands everything on to `next`. */
   recorder(next?: TreeSink): TreeSink {
+    let keeping: Buffer[] | undefined;
     return {
       entry: (entry) => {
         this.add(entry);
+        keeping = keptFiles.has(entry.path) && entry.type === "file" && entry.size <= keptSize ? [] : undefined;
+        if (keeping) this.#contents.set(entry.path, keeping);
         next?.entry(entry);
       },
-      data: (chunk) => next?.data(chunk),
-      hole: (length) => next?.hole(length),
+      data: (chunk) => {
+        keeping?.push(Buffer.from(chunk));
+        next?.data(chunk);
+      },
+      hole: (length) => {
+        keeping?.push(Buffer.alloc(length));
+        next?.hole(length);
+      },
       drain: () => next?.drain(),
     };
+  }
+
+  /** Content of a file, for the few that are kept. */
+  content(path: ByteString): readonly Buffer[] | undefined {
+    return this.#contents.get(path);
   }
 
   add(entry: TreeEntry): void {
@@ -86,7 +104,10 @@ export class LayerIndex {
   }
 }
 
-/** The tree of `base` under layers, bottom first. The index holds no content: `read` fetches it from elsewhere. */
+/**
+ * The tree of `base` under layers, bottom first. The index holds next to no content: `read` fetches from elsewhere what
+ * neither it nor `base` has.
+ */
 export function stackView(base: TreeView, layers: readonly LayerIndex[], read: TreeView["read"]): TreeView {
   const lstat = async (path: ByteString, top: number): Promise<TreeNode | undefined> => {
     let implied = false;
@@ -119,6 +140,16 @@ export function stackView(base: TreeView, layers: readonly LayerIndex[], read: T
       const node = await lstat(path, layers.length - 1);
       return node?.type === "directory" ? [...(await namesUpTo(path, layers.length - 1))] : [];
     },
-    read,
+    read: async (path, sink) => {
+      for (let i = layers.length - 1; i >= 0; i--) {
+        const kept = layers[i]!.content(path);
+        if (kept) {
+          for (const chunk of kept) sink.data(chunk);
+          return;
+        }
+        if (layers[i]!.get(path) !== undefined) return await read(path, sink);
+      }
+      await base.read(path, sink);
+    },
   };
 }

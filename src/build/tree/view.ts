@@ -66,14 +66,17 @@ export function cleanPath(path: string): ByteString {
   return parts.join("/") as ByteString;
 }
 
-type Lstat = (path: ByteString) => Promise<Pick<TreeNode, "type" | "linkTarget"> | undefined>;
+/** What following links needs to ask. */
+export interface Lstat {
+  lstat(path: ByteString): Promise<Pick<TreeNode, "type" | "linkTarget"> | undefined>;
+}
 
 /**
  * The path that `path` leads to when every symbolic link, the last one too, is followed inside the tree, as under a chroot.
  * Components that don't exist are taken as written.
  * @throws AegisError SYMLINK_LOOP after 255 links, the reference's bound
  */
-export async function resolvePath(lstat: Lstat, path: string): Promise<ByteString> {
+export async function resolvePath(view: Lstat, path: string): Promise<ByteString> {
   const pending = path.split("/").reverse();
   let at = "" as ByteString;
   let links = 0;
@@ -85,7 +88,7 @@ export async function resolvePath(lstat: Lstat, path: string): Promise<ByteStrin
       continue;
     }
     const next = joinPath(at, part);
-    const node = await lstat(next);
+    const node = await view.lstat(next);
     if (node?.type !== "symlink") {
       at = next;
       continue;

@@ -1,0 +1,203 @@
+/**
+ * A build from request to image: reads the Dockerfile, builds the stages that the target needs, side by side where they
+ * don't depend on each other, and stores the result.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import path from "node:path";
+import { expandFrom, expandInstruction } from "../dockerfile/expand.js";
+import { parseDockerfile } from "../dockerfile/parser.js";
+import { baseStage, reachableStages, targetStage } from "../dockerfile/stages.js";
+import type { Dockerfile, Stage } from "../dockerfile/types.js";
+import { hostPlatform, parsePlatform } from "../oci/platforms.js";
+import { type ImageStore, openImageStore } from "../oci/store.js";
+import type { Platform } from "../oci/types.js";
+import type { AegisHome } from "../support/home.js";
+import { openStepCache } from "./cache/steps.js";
+import { findDockerfile } from "./context/dockerfile.js";
+import { draftOf, scratchDraft } from "./draft.js";
+import type { BuildEnvironment } from "./environment.js";
+import { lazyExecutor } from "./executors/choose.js";
+import { storeResult } from "./image.js";
+import { resolveImage } from "./images.js";
+import { Sources } from "./inputs.js";
+import { Progress } from "./progress.js";
+import { RootStack } from "./roots.js";
+import { isBuilderArg, lookupIn, platformArgs, Scope } from "./scope.js";
+import { type BuiltStage, buildStage } from "./stage.js";
+import type { BuildRequest, BuildResult, Report } from "./types.js";
+
+/**
+ * @throws AegisError with the codes of the rooms it uses, and RUN_FAILED, COPY_SOURCE_MISSING, DOCKERFILE_MISSING,
+ *   CONTEXT_MISSING, IMAGE_NOT_FOUND
+ */
+export async function buildImage(home: AegisHome, request: BuildRequest, report: Report): Promise<BuildResult> {
+  const store = await openImageStore(home.images);
+  const session = new Session(home, store, request, report);
+  try {
+    return await session.run();
+  } finally {
+    await session.close();
+    await store.close();
+  }
+}
+
+class Session {
+  readonly #environment: BuildEnvironment;
+  readonly #progress: Progress;
+  readonly #abort = new AbortController();
+  readonly #resources: Disposable[] = [];
+  readonly #stages = new Map<Stage, Promise<BuiltStage>>();
+  #temporary: Promise<string> | undefined;
+  #temporaries = 0;
+
+  constructor(
+    home: AegisHome,
+    store: ImageStore,
+    readonly original: BuildRequest,
+    report: Report,
+  ) {
+    this.#progress = new Progress(report);
+    const signals = [this.#abort.signal, ...(original.signal ? [original.signal] : [])];
+    const request = { ...original, signal: AbortSignal.any(signals) };
+    this.#environment = {
+      request,
+      home,
+      store,
+      cache: openStepCache(home, (digest) => store.hasBlob(digest)),
+      progress: this.#progress,
+      executor: lazyExecutor(home, request.isolation, this.#progress),
+      temporary: async (name) => {
+        this.#temporary ??= mkdtemp(path.join(home.tmp, `build-${process.pid}-`));
+        return path.join(await this.#temporary, `${++this.#temporaries}-${name}`);
+      },
+      closeAtEnd: (resource) => void this.#resources.push(resource),
+    };
+  }
+
+  async run(): Promise<BuildResult> {
+    const { request } = this.#environment;
+    const found = await findDockerfile(request.context, request.file);
+    const dockerfile = parseDockerfile(found.text, { filename: found.name, dialect: found.dialect });
+    for (const { rule, message, range } of dockerfile.warnings) {
+      this.#progress.warn({ rule, text: message, line: range.startLine });
+    }
+    const plan = this.#plan(dockerfile);
+    const target = targetStage(dockerfile, request.target);
+    const sources: Sources = new Sources(this.#environment, dockerfile, found.path, (stage) =>
+      this.#stage(plan, sources, stage),
+    );
+    const wanted = reachableStages(dockerfile, (stage) => plan.imageOf(stage).image, request.target);
+    const building = wanted.map((stage) => this.#stage(plan, sources, stage));
+    // The first failure ends the others; it is theirs that is told, not what followed from ending them.
+    const built = await Promise.all(building).catch(async (error: unknown) => {
+      this.#abort.abort();
+      await Promise.allSettled(this.#stages.values());
+      throw error;
+    });
+    this.#warnUnusedArgs(dockerfile, wanted);
+    const result = built[wanted.indexOf(target)]!;
+    await sources.save();
+    return await storeResult(this.#environment, result);
+  }
+
+  #plan(dockerfile: Dockerfile): Plan {
+    const { request } = this.#environment;
+    const platform = platformArgs(request.platform, hostPlatform(), request.target ?? "default");
+    const globals: Record<string, string> = {};
+    const lookup = lookupIn(globals, platform);
+    for (const instruction of dockerfile.globalArgs) {
+      for (const arg of instruction.args) {
+        const single = { ...instruction, args: [arg] };
+        const options = { escape: dockerfile.escape, file: dockerfile.file };
+        const expanded = expandInstruction(single, lookup, options);
+        const value = request.buildArgs[arg.name] ?? (expanded.kind === "ARG" ? expanded.args[0]?.value : undefined);
+        if (value !== undefined) globals[arg.name] = value;
+      }
+    }
+    const images = new Map<Stage, { readonly image: string; readonly platform?: string }>();
+    const imageOf = (stage: Stage) => {
+      const known = images.get(stage);
+      if (known) return known;
+      const found = expandFrom(stage, lookup, { escape: dockerfile.escape, file: dockerfile.file });
+      images.set(stage, found);
+      return found;
+    };
+    return { dockerfile, globals: { ...platform, ...globals }, imageOf };
+  }
+
+  #stage(plan: Plan, sources: Sources, stage: Stage): Promise<BuiltStage> {
+    const known = this.#stages.get(stage);
+    if (known) return known;
+    const building = this.#build(plan, sources, stage);
+    building.catch(() => undefined);
+    this.#stages.set(stage, building);
+    return building;
+  }
+
+  async #build(plan: Plan, sources: Sources, stage: Stage): Promise<BuiltStage> {
+    const { request } = this.#environment;
+    const label = this.#label(plan.dockerfile, stage);
+    const from = plan.imageOf(stage);
+    const parent = baseStage(plan.dockerfile, stage, from.image);
+    const platform = from.platform === undefined ? request.platform : parsePlatform(from.platform);
+    const base = parent
+      ? await this.#stage(plan, sources, parent)
+      : await this.#baseImage(from.image, platform, label, stage);
+    return await buildStage(
+      {
+        dockerfile: plan.dockerfile,
+        stage,
+        label: label === "" ? "" : `${label} `,
+        base,
+        buildArgs: request.buildArgs,
+        globalArgs: plan.globals,
+        inputs: sources.for(stage),
+        leadingSteps: parent || from.image === "scratch" ? 0 : 1,
+        noCache: request.noCache,
+      },
+      this.#environment,
+    );
+  }
+
+  #label(dockerfile: Dockerfile, stage: Stage): string {
+    if (stage.name !== undefined) return stage.name;
+    return dockerfile.stages.length === 1 ? "" : `stage-${stage.index}`;
+  }
+
+  async #baseImage(reference: string, platform: Platform, label: string, stage: Stage): Promise<BuiltStage> {
+    const environment = this.#environment;
+    if (reference === "scratch") {
+      const draft = scratchDraft(platform);
+      return { draft, roots: RootStack.of(environment, []), scope: Scope.empty(), inherited: 0 };
+    }
+    const steps = stage.instructions.filter(({ kind }) => ["RUN", "COPY", "ADD", "WORKDIR"].includes(kind)).length + 1;
+    const number = "1".padStart(String(steps).length);
+    const title = `[${label === "" ? "" : `${label} `}${number}/${steps}] FROM ${reference}`;
+    const image = await this.#progress.during(title, async () => await resolveImage(environment, reference, platform));
+    const draft = draftOf(image);
+    const roots = RootStack.of(environment, draft.layers);
+    return { draft, roots, scope: Scope.empty(), inherited: draft.history.length };
+  }
+
+  #warnUnusedArgs(dockerfile: Dockerfile, wanted: readonly Stage[]): void {
+    const declared = new Set<string>(dockerfile.globalArgs.flatMap(({ args }) => args.map(({ name }) => name)));
+    for (const stage of wanted) {
+      for (const it of stage.instructions) if (it.kind === "ARG") for (const { name } of it.args) declared.add(name);
+    }
+    const unused = Object.keys(this.original.buildArgs).filter((name) => !declared.has(name) && !isBuilderArg(name));
+    if (unused.length > 0) {
+      this.#progress.warn({ text: `one or more build arguments were not consumed: ${unused.join(", ")}` });
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const resource of this.#resources.splice(0)) resource[Symbol.dispose]();
+    if (this.#temporary) await rm(await this.#temporary, { recursive: true, force: true });
+  }
+}
+
+interface Plan {
+  readonly dockerfile: Dockerfile;
+  readonly globals: Readonly<Record<string, string>>;
+  readonly imageOf: (stage: Stage) => { readonly image: string; readonly platform?: string };
+}

@@ -1,0 +1,107 @@
+/** The finished image: config and manifest in the store, its disks, and the note which image this directory built last. */
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, realpath } from "node:fs/promises";
+import path from "node:path";
+import type { ImageConfig, RuntimeConfig } from "../oci/types.js";
+import { hasErrno } from "../support/errors.js";
+import { replaceFile } from "../support/files.js";
+import type { AegisHome } from "../support/home.js";
+import { datedHistory } from "./draft.js";
+import type { BuildEnvironment } from "./environment.js";
+import type { BuiltStage } from "./stage.js";
+import { keyOf } from "./steps/step.js";
+import type { BuildResult } from "./types.js";
+
+/** Stores what the target stage has become. */
+export async function storeResult(environment: BuildEnvironment, stage: BuiltStage): Promise<BuildResult> {
+  const { request, store, progress, home } = environment;
+  const config = imageConfig(stage, request.labels);
+  return await progress.during("exporting to image", async (step) => {
+    const image = await store.putImage({ config, layers: stage.draft.layers.map((it) => it.descriptor) }, request.tags);
+    step.note(`manifest ${image.target.digest}`);
+    for (const name of request.tags) step.note(`naming to ${name}`);
+    await ensureDisks(environment, stage);
+    const result: BuildResult = {
+      image: image.target,
+      config,
+      imageId: image.target.digest,
+      names: request.tags,
+      steps: progress.counts.steps,
+      cachedSteps: progress.counts.cached,
+    };
+    await recordLastBuild(home, request.context, { image: image.target.digest, name: request.tags[0] });
+    return result;
+  });
+}
+
+function imageConfig(stage: BuiltStage, labels: Readonly<Record<string, string>>): ImageConfig {
+  const { draft, inherited } = stage;
+  const history = datedHistory(draft, inherited);
+  const runtime: RuntimeConfig =
+    Object.keys(labels).length === 0
+      ? draft.config
+      : { ...draft.config, Labels: { ...draft.config.Labels, ...labels } };
+  const { architecture, os, variant } = draft.platform;
+  const created = history.findLast((entry) => entry.created !== undefined)?.created ?? draft.created;
+  return {
+    architecture,
+    os,
+    ...(variant === undefined ? {} : { variant }),
+    ...(draft.author === undefined ? {} : { author: draft.author }),
+    ...(created === undefined ? {} : { created }),
+    config: withoutEmpty(runtime),
+    rootfs: { type: "layers", diff_ids: draft.layers.map((it) => it.diffId) },
+    history,
+  };
+}
+
+/** Go leaves empty fields out; an empty list is one. */
+function withoutEmpty(config: RuntimeConfig): RuntimeConfig {
+  const full = Object.entries(config).filter(([, value]) => {
+    if (value === null || value === undefined || value === "" || value === false) return false;
+    return typeof value !== "object" || Object.keys(value).length > 0;
+  });
+  return Object.fromEntries(full);
+}
+
+/** Assembles the image's disks, so that `run` finds them; that they are there is remembered without opening anything. */
+async function ensureDisks(environment: BuildEnvironment, stage: BuiltStage): Promise<void> {
+  const { cache } = environment;
+  const fact = keyOf(["root disks", stage.roots.chainId]);
+  const known = await cache.recall(fact);
+  if (known?.split("\n").every((file) => existsSync(file))) return;
+  const lowers = await stage.roots.imageDisks();
+  await cache.remember(fact, lowers.map(({ disk }) => disk).join("\n"));
+}
+
+export interface LastBuild {
+  /** Digest of the manifest. */
+  readonly image: string;
+  readonly name?: string | undefined;
+}
+
+const lastBuildFile = async (home: AegisHome, directory: string): Promise<string> => {
+  const name = createHash("sha256")
+    .update(await realpath(directory))
+    .digest("hex")
+    .slice(0, 32);
+  return path.join(home.cache, "last-build", `${name}.json`);
+};
+
+async function recordLastBuild(home: AegisHome, directory: string, build: LastBuild): Promise<void> {
+  const file = await lastBuildFile(home, directory);
+  const text = `${JSON.stringify(build)}\n`;
+  if ((await readIfThere(file)) === text) return;
+  await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  await replaceFile(file, text);
+}
+
+async function readIfThere(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    if (hasErrno(error, "ENOENT")) return undefined;
+    throw error;
+  }
+}

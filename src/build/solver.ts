@@ -1,0 +1,86 @@
+/** Does a step, unless it has been done before: key, cache, lock, layer, record. */
+import { writeLayer } from "../oci/layers.js";
+import type { TreeEntry, TreeSink } from "../support/tree.js";
+import type { BuildEnvironment } from "./environment.js";
+import type { StepHandle } from "./progress.js";
+import type { FreshLayer } from "./roots.js";
+import type { LayerRef, LayerStep } from "./steps/step.js";
+import { LayerIndex } from "./tree/layer-index.js";
+
+export interface SolvedStep {
+  readonly layer: LayerRef;
+  readonly createdBy: string;
+  /** When the layer was made, RFC 3339. */
+  readonly created: string;
+  /** Set when it was made just now. */
+  readonly fresh: FreshLayer | undefined;
+}
+
+export interface SolveOptions {
+  readonly noCache: boolean;
+}
+
+/** `make` gets a way to the step's progress, for what it has to say while it runs. */
+export async function solve(
+  title: string,
+  make: (progress: () => StepHandle) => Promise<LayerStep>,
+  environment: BuildEnvironment,
+  options: SolveOptions,
+): Promise<SolvedStep> {
+  environment.request.signal?.throwIfAborted();
+  const progress = environment.progress.start(title, { layer: true });
+  try {
+    const step = await make(() => progress);
+    const key = await step.key();
+    const { cache } = environment;
+    const hit = async () => {
+      const record = options.noCache ? undefined : await cache.find(key);
+      if (!record) return undefined;
+      progress.done(true);
+      return { ...record, createdBy: step.createdBy, fresh: undefined };
+    };
+    const found = await hit();
+    if (found) return found;
+    await using _lock = await cache.lock(key);
+    // Another build may have done it while this one waited.
+    const meanwhile = await hit();
+    if (meanwhile) return meanwhile;
+    const solved = await perform(step, environment);
+    await cache.store(key, { layer: solved.layer, created: solved.created });
+    progress.done();
+    return solved;
+  } catch (error) {
+    progress.failed(error);
+    throw error;
+  }
+}
+
+async function perform(step: LayerStep, environment: BuildEnvironment): Promise<SolvedStep> {
+  const index = new LayerIndex();
+  const { epoch } = environment.request;
+  const written = await writeLayer(environment.store, (sink) => step.produce(normalised(index.recorder(sink), epoch)), {
+    compression: "gzip",
+  });
+  const layer = { descriptor: written.descriptor, diffId: written.diffId };
+  const leftover = await step.stored?.();
+  return {
+    layer,
+    createdBy: step.createdBy,
+    created: new Date().toISOString(),
+    fresh: { index, scratch: leftover?.scratch },
+  };
+}
+
+/** Layers carry whole seconds, as the reference's do, and no time after SOURCE_DATE_EPOCH. */
+function normalised(sink: TreeSink, epoch: number | undefined): TreeSink {
+  const dated = (entry: TreeEntry): TreeEntry => {
+    const sec = Math.min(entry.mtime.sec, epoch ?? Number.POSITIVE_INFINITY);
+    return entry.mtime.nsec === 0 && sec === entry.mtime.sec ? entry : { ...entry, mtime: { sec, nsec: 0 } };
+  };
+  return {
+    entry: (entry) => sink.entry(dated(entry)),
+    data: (chunk) => sink.data(chunk),
+    hole: (length) => sink.hole(length),
+    drain: () => sink.drain(),
+  };
+}

@@ -1,0 +1,129 @@
+/** From expanded instructions to steps: what each needs of the stage's state is fixed here, before its key is made. */
+import { createIgnoreMatcher } from "../dockerfile/dockerignore.js";
+import { excerpt } from "../dockerfile/errors.js";
+import type { Dockerfile, InstructionOf } from "../dockerfile/types.js";
+import type { Platform, RuntimeConfig } from "../oci/types.js";
+import type { BuildEnvironment } from "./environment.js";
+import type { RunMountSpec } from "./executors/types.js";
+import type { StepHandle } from "./progress.js";
+import type { RootStack } from "./roots.js";
+import { isProxyArg, platformText, type Scope } from "./scope.js";
+import { nowSeconds } from "./stage.js";
+import { commandWords } from "./steps/config.js";
+import { type CopySource, copyStep } from "./steps/copy.js";
+import { runStep } from "./steps/run.js";
+import type { LayerStep } from "./steps/step.js";
+import { joinWorkdir } from "./steps/workdir.js";
+
+/** What steps of a stage can reach outside of it. */
+export interface StageInputs {
+  /** The build context. */
+  context(): Promise<CopySource>;
+  /** `--from`: a stage, a named context or an image. */
+  from(reference: string, options: { readonly numbers: boolean }): Promise<CopySource>;
+}
+
+export interface StepScope {
+  readonly dockerfile: Dockerfile;
+  readonly buildArgs: Readonly<Record<string, string>>;
+  readonly inputs: StageInputs;
+  readonly environment: BuildEnvironment;
+  readonly config: RuntimeConfig;
+  readonly platform: Platform;
+  readonly roots: RootStack;
+  readonly scope: Scope;
+}
+
+export async function copyLayerStep(instruction: InstructionOf<"COPY" | "ADD">, at: StepScope): Promise<LayerStep> {
+  const { epoch } = at.environment.request;
+  const from = instruction.kind === "COPY" ? instruction.from : undefined;
+  const workdir = at.config.WorkingDir || "/";
+  return copyStep(
+    {
+      createdBy: `${instruction.source} # buildkit`,
+      sources: instruction.sources,
+      heredocs: instruction.heredocs,
+      destination: destinationOf(workdir, instruction.destination),
+      chown: instruction.chown,
+      chmod: instruction.chmod,
+      link: instruction.link,
+      exclude: excluder(instruction.exclude),
+      excludePatterns: instruction.exclude,
+      source: () => (from === undefined ? at.inputs.context() : at.inputs.from(from, { numbers: true })),
+      now: nowSeconds(epoch),
+      epoch,
+    },
+    at.roots,
+  );
+}
+
+/** Absolute, the trailing slash kept: it says that the destination is a directory. */
+function destinationOf(workdir: string, destination: string): string {
+  const absolute = joinWorkdir(workdir, destination);
+  const directory = /(^|\/)\.?$/.test(destination) || /(^|\/)\.\.$/.test(destination);
+  return directory && absolute !== "/" ? `${absolute}/` : absolute;
+}
+
+function excluder(patterns: readonly string[]): ((path: string, directory: boolean) => boolean) | undefined {
+  if (patterns.length === 0) return undefined;
+  const matcher = createIgnoreMatcher(patterns);
+  return (path) => matcher.ignores(Buffer.from(path, "latin1").toString("utf8"));
+}
+
+export async function runLayerStep(
+  instruction: InstructionOf<"RUN">,
+  at: StepScope,
+  progress: () => StepHandle,
+): Promise<LayerStep> {
+  const { request } = at.environment;
+  const { argv, files } = runWords(instruction, at.config);
+  const history = [...at.scope.argsForHistory(), ...argv].join(" ");
+  const quietEnv = Object.entries(at.buildArgs)
+    .filter(([name]) => isProxyArg(name) && !at.scope.declares(name))
+    .map(([name, value]) => `${name}=${value}`);
+  return runStep(
+    {
+      createdBy: `RUN ${history} # buildkit`,
+      argv,
+      command: argv.join(" "),
+      env: at.scope.environment(),
+      quietEnv,
+      cwd: at.config.WorkingDir || "/",
+      user: at.config.User ?? "",
+      network: instruction.network === "default" ? request.network : instruction.network,
+      privileged: instruction.security === "insecure",
+      hostname: at.buildArgs.BUILDKIT_SANDBOX_HOSTNAME ?? "buildkitsandbox",
+      mounts: files.map((file) => ({ key: "", spec: () => Promise.resolve(file) })),
+      platform: platformText(at.platform),
+      epoch: request.epoch,
+      excerpt: `${at.dockerfile.file.name}:${instruction.range.startLine}\n${excerpt(at.dockerfile.file, instruction.range)}`,
+      startLine: instruction.range.startLine,
+    },
+    at.roots,
+    at.environment,
+    progress,
+  );
+}
+
+/** A heredoc alone is the script itself; beside other words it is left to the shell. */
+function runWords(
+  instruction: InstructionOf<"RUN">,
+  config: RuntimeConfig,
+): { readonly argv: readonly string[]; readonly files: readonly RunMountSpec[] } {
+  const { command, heredocs } = instruction;
+  const [first] = heredocs;
+  if (command.form === "exec" || first === undefined) return { argv: commandWords(command, config), files: [] };
+  const alone = /^\d*<<-?(["']?)[^\s"'<]+\1$/.test(command.text.trim());
+  if (!alone) {
+    const text = [command.text, ...heredocs.map(({ raw, name }) => `${raw}${name}`)].join("\n");
+    return { argv: commandWords({ form: "shell", text }, config), files: [] };
+  }
+  if (!first.content.startsWith("#!"))
+    return { argv: commandWords({ form: "shell", text: first.content }, config), files: [] };
+  const target = `/dev/pipes/${first.name}`;
+  const content = Buffer.from(first.content);
+  return {
+    argv: [target],
+    files: [{ type: "file", executable: true, target, content, mode: 0o755, uid: 0, gid: 0 }],
+  };
+}

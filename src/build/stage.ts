@@ -1,0 +1,166 @@
+/**
+ * Goes through one stage's instructions: expands each in the scope it has reached, applies what only changes the config, and
+ * hands what makes a layer to the solver.
+ */
+import { expandInstruction } from "../dockerfile/expand.js";
+import { parseOnbuild } from "../dockerfile/parser.js";
+import type { Dockerfile, Instruction, InstructionOf, Stage } from "../dockerfile/types.js";
+import { type ImageDraft, withConfig, withLayer } from "./draft.js";
+import type { BuildEnvironment } from "./environment.js";
+import type { StepHandle } from "./progress.js";
+import type { RootStack } from "./roots.js";
+import type { Scope } from "./scope.js";
+import { solve } from "./solver.js";
+import { copyLayerStep, runLayerStep, type StageInputs, type StepScope } from "./stage-steps.js";
+import { configChange } from "./steps/config.js";
+import type { LayerStep } from "./steps/step.js";
+import { joinWorkdir, workdirStep } from "./steps/workdir.js";
+
+export interface BuiltStage {
+  readonly draft: ImageDraft;
+  readonly roots: RootStack;
+  readonly scope: Scope;
+  /** Entries of history that came with the base image. */
+  readonly inherited: number;
+}
+
+export interface StagePlan {
+  readonly dockerfile: Dockerfile;
+  readonly stage: Stage;
+  /** How messages and `[name 2/5]` call it. */
+  readonly label: string;
+  readonly base: BuiltStage;
+  /** Values of `--build-arg` and of the platform, by name. */
+  readonly buildArgs: Readonly<Record<string, string>>;
+  /** ARGs before the first FROM, and the platform's. */
+  readonly globalArgs: Readonly<Record<string, string>>;
+  readonly inputs: StageInputs;
+  /** Steps that come before the first instruction: 1 when the base is an image. */
+  readonly leadingSteps: number;
+  readonly noCache: boolean;
+}
+
+/** Builds a stage on top of its base. */
+export async function buildStage(plan: StagePlan, environment: BuildEnvironment): Promise<BuiltStage> {
+  const { base } = plan;
+  const triggers = (base.draft.config.OnBuild ?? []).map((text) => parseOnbuild(text, plan.stage.range));
+  const { OnBuild: _fired, ...config } = base.draft.config;
+  const builder = new StageBuilder(plan, environment, { ...base.draft, config });
+  const instructions = [...triggers, ...plan.stage.instructions];
+  builder.total = plan.leadingSteps + instructions.filter(makesLayer).length;
+  for (const [i, instruction] of instructions.entries()) await builder.apply(instruction, i < triggers.length);
+  return { draft: builder.draft, roots: builder.roots, scope: builder.scope, inherited: base.inherited };
+}
+
+const makesLayer = (instruction: Instruction): boolean =>
+  instruction.kind === "RUN" ||
+  instruction.kind === "COPY" ||
+  instruction.kind === "ADD" ||
+  instruction.kind === "WORKDIR";
+
+class StageBuilder {
+  readonly roots: RootStack;
+  readonly scope: Scope;
+  total = 0;
+  #done: number;
+  #cmdSetHere = false;
+
+  constructor(
+    readonly plan: StagePlan,
+    readonly environment: BuildEnvironment,
+    public draft: ImageDraft,
+  ) {
+    this.roots = plan.base.roots.fork();
+    this.scope = plan.base.scope.inherit(draft.config.Env ?? []);
+    this.#done = plan.leadingSteps;
+  }
+
+  async apply(raw: Instruction, trigger: boolean): Promise<void> {
+    const { dockerfile } = this.plan;
+    if (raw.kind === "ARG") return this.#arg(raw);
+    const instruction = expandInstruction(raw, this.scope.lookup, { escape: dockerfile.escape, file: dockerfile.file });
+    const shown = trigger ? `ONBUILD ${instruction.source}` : instruction.source;
+    switch (instruction.kind) {
+      case "WORKDIR":
+        return await this.#workdir(instruction, shown);
+      case "RUN":
+        return await this.#layer(shown, (progress) => runLayerStep(instruction, this.#view(), progress));
+      case "COPY":
+        return await this.#layer(shown, () => copyLayerStep(instruction, this.#view()));
+      case "ADD":
+        return await this.#layer(shown, () => copyLayerStep(instruction, this.#view()));
+      default:
+        return this.#config(instruction);
+    }
+  }
+
+  /** What the steps of this stage may look at. */
+  #view(): StepScope {
+    const { plan, environment, draft, roots, scope } = this;
+    const { dockerfile, buildArgs, inputs } = plan;
+    return { dockerfile, buildArgs, inputs, environment, config: draft.config, platform: draft.platform, roots, scope };
+  }
+
+  #epochTime(): string | undefined {
+    const { epoch } = this.environment.request;
+    return epoch === undefined ? undefined : rfc3339(epoch * 1000);
+  }
+
+  #config(instruction: Instruction): void {
+    const result = configChange(instruction, this.draft, this.#cmdSetHere);
+    if (!result) return;
+    if (instruction.kind === "CMD") this.#cmdSetHere = true;
+    if (instruction.kind === "ENV") for (const { key, value } of instruction.pairs) this.scope.setEnv(key, value);
+    if (result.author !== undefined) this.draft = { ...this.draft, author: result.author };
+    this.draft =
+      result.createdBy === undefined
+        ? { ...this.draft, config: { ...this.draft.config, ...result.change } }
+        : withConfig(this.draft, result.change, result.createdBy, this.#epochTime());
+  }
+
+  #arg(raw: InstructionOf<"ARG">): void {
+    const shown: string[] = [];
+    for (const arg of raw.args) {
+      const value = this.#argValue(raw, arg.name);
+      this.scope.declareArg(arg.name, value);
+      shown.push(value === undefined ? arg.name : `${arg.name}=${value}`);
+    }
+    this.draft = withConfig(this.draft, {}, `ARG ${shown.join(" ")}`, this.#epochTime());
+  }
+
+  /** `--build-arg` wins over the default, which wins over the value before the first FROM. */
+  #argValue(raw: InstructionOf<"ARG">, name: string): string | undefined {
+    const { dockerfile, buildArgs, globalArgs } = this.plan;
+    const own = raw.args.find((arg) => arg.name === name);
+    if (Object.hasOwn(buildArgs, name)) return buildArgs[name];
+    if (own?.value === undefined) return Object.hasOwn(globalArgs, name) ? globalArgs[name] : undefined;
+    const single = { ...raw, args: [own] };
+    const expanded = expandInstruction(single, this.scope.lookup, { escape: dockerfile.escape, file: dockerfile.file });
+    return expanded.kind === "ARG" ? expanded.args[0]?.value : undefined;
+  }
+
+  async #workdir(instruction: InstructionOf<"WORKDIR">, shown: string): Promise<void> {
+    const path = joinWorkdir(this.draft.config.WorkingDir || "/", instruction.path);
+    this.draft = { ...this.draft, config: { ...this.draft.config, WorkingDir: path } };
+    if (path === "/") {
+      this.draft = withConfig(this.draft, {}, `WORKDIR ${path}`, this.#epochTime());
+      return;
+    }
+    const { epoch } = this.environment.request;
+    const user = this.draft.config.User ?? "";
+    await this.#layer(shown, () =>
+      Promise.resolve(workdirStep({ path, user, now: nowSeconds(epoch), epoch }, this.roots)),
+    );
+  }
+
+  async #layer(shown: string, make: (progress: () => StepHandle) => Promise<LayerStep>): Promise<void> {
+    const title = `[${this.plan.label}${String(++this.#done).padStart(String(this.total).length)}/${this.total}] ${shown}`;
+    const solved = await solve(title, make, this.environment, { noCache: this.plan.noCache });
+    this.roots.push(solved.layer, solved.fresh);
+    this.draft = withLayer(this.draft, solved.layer, solved.createdBy, this.#epochTime() ?? solved.created);
+  }
+}
+
+export const rfc3339 = (milliseconds: number): string => new Date(milliseconds).toISOString();
+
+export const nowSeconds = (epoch: number | undefined): number => epoch ?? Math.floor(Date.now() / 1000);

@@ -1,0 +1,122 @@
+/** COPY: files of the context, of another stage or of an image, and heredocs, into the tree. */
+import type { Heredoc } from "../../dockerfile/types.js";
+import { encodeText } from "../../support/brands.js";
+import type { TreeSink } from "../../support/tree.js";
+import type { RootStack } from "../roots.js";
+import { Changes } from "../tree/changes.js";
+import { type ModeChange, parseMode } from "../tree/chmod.js";
+import { type CopyOptions, copyInto, ensureDestination, missingSource } from "../tree/copy.js";
+import { digestSource, matchSources, type SourceView } from "../tree/sources.js";
+import { resolveOwner } from "../tree/users.js";
+import { emptyView, joinPath } from "../tree/view.js";
+import { keyOf, type LayerStep } from "./step.js";
+
+export interface CopySource {
+  open(): Promise<SourceView>;
+  /** For trees that never change: what is known of them from earlier builds, so that they need not be opened. */
+  readonly memory?: {
+    recall(question: string): Promise<string | undefined>;
+    remember(question: string, answer: string): Promise<void>;
+  };
+}
+
+export interface CopyInput {
+  readonly createdBy: string;
+  readonly sources: readonly string[];
+  readonly heredocs: readonly Heredoc[];
+  /** As written, made absolute; a trailing slash counts. */
+  readonly destination: string;
+  readonly chown: string | undefined;
+  readonly chmod: string | undefined;
+  readonly link: boolean;
+  readonly exclude: ((path: string, directory: boolean) => boolean) | undefined;
+  readonly excludePatterns: readonly string[];
+  /** Opens the tree that `sources` are in. */
+  source(): Promise<CopySource>;
+  readonly now: number;
+  readonly epoch: number | undefined;
+}
+
+export function copyStep(input: CopyInput, roots: RootStack): LayerStep {
+  const chmod = input.chmod === undefined ? undefined : parseMode(input.chmod);
+  return {
+    createdBy: input.createdBy,
+    async key() {
+      return keyOf([
+        "copy",
+        input.link ? "link" : roots.chainId,
+        input.destination,
+        [input.chown, input.chmod, input.epoch ?? null],
+        input.heredocs.map(({ name, content }) => [name, content]),
+        input.sources.length === 0 ? [] : await sourcesKey(input),
+      ]);
+    },
+    produce: (sink) => produce(input, chmod, roots, sink),
+  };
+}
+
+async function sourcesKey(input: CopyInput): Promise<string> {
+  const source = await input.source();
+  const question = keyOf([input.sources, input.excludePatterns]);
+  const known = await source.memory?.recall(question);
+  if (known !== undefined) return known;
+  const view = await source.open();
+  const found: [string, string][] = [];
+  for (const word of input.sources) {
+    for (const path of await matchSources(view, word)) {
+      const digest = await digestSource(view, path, { excluded: input.exclude });
+      if (digest === undefined) throw missingSource(path);
+      found.push([path.slice(path.lastIndexOf("/") + 1), digest]);
+    }
+  }
+  const answer = keyOf(found);
+  await source.memory?.remember(question, answer);
+  return answer;
+}
+
+async function produce(
+  input: CopyInput,
+  chmod: ModeChange | undefined,
+  roots: RootStack,
+  sink: TreeSink,
+): Promise<void> {
+  // A linked layer stands on its own: it is made over nothing, and what lies below never changes it.
+  const view = input.link ? emptyView : await roots.lookups();
+  const owner = input.chown === undefined ? undefined : await resolveOwner(await roots.lookups(), input.chown);
+  const changes = new Changes(view, { sec: input.now, nsec: 0 });
+  const options: CopyOptions = { owner, chmod, excluded: input.exclude };
+  const destination = encodeText(input.destination);
+  if (input.sources.length > 0) {
+    const from = await (await input.source()).open();
+    for (const word of input.sources) {
+      for (const path of await matchSources(from, word)) {
+        await copyInto(changes, from, path, destination, options);
+      }
+    }
+  }
+  for (const heredoc of input.heredocs) await putHeredoc(changes, heredoc, destination, options);
+  await changes.emit(sink);
+}
+
+async function putHeredoc(
+  changes: Changes,
+  heredoc: Heredoc,
+  destination: string,
+  options: CopyOptions,
+): Promise<void> {
+  const target = await ensureDestination(changes, destination, options);
+  const present = await changes.lstat(target);
+  const path = present?.type === "directory" ? joinPath(target, encodeText(heredoc.name)) : target;
+  const bytes = Buffer.from(heredoc.content);
+  changes.put(path, {
+    node: {
+      type: "file",
+      mode: options.chmod?.apply(0o644, false) ?? 0o644,
+      uid: options.owner?.uid ?? 0,
+      gid: options.owner?.gid ?? 0,
+      mtime: changes.now,
+      size: bytes.length,
+    },
+    content: { kind: "bytes", bytes },
+  });
+}

@@ -1,0 +1,156 @@
+/** RUN: a command in the tree, through an executor; what it changed is the layer. */
+import { randomBytes } from "node:crypto";
+import type { ByteString } from "../../support/brands.js";
+import type { TreeSink } from "../../support/tree.js";
+import type { BuildEnvironment } from "../environment.js";
+import type { RunMountSpec } from "../executors/types.js";
+import type { StepHandle } from "../progress.js";
+import type { RootStack } from "../roots.js";
+import { resolveUser } from "../tree/users.js";
+import { cleanPath, resolvePath, type TreeView } from "../tree/view.js";
+import type { NetworkMode } from "../types.js";
+import { LogTail, runFailed } from "./run-failure.js";
+import { keyOf, type LayerStep } from "./step.js";
+
+export interface RunInput {
+  readonly createdBy: string;
+  readonly argv: readonly string[];
+  /** For messages: the command as the user wrote it. */
+  readonly command: string;
+  readonly env: readonly string[];
+  /** Proxy settings that were passed without being declared; in no key. */
+  readonly quietEnv: readonly string[];
+  readonly cwd: string;
+  readonly user: string;
+  readonly network: NetworkMode;
+  readonly privileged: boolean;
+  readonly hostname: string;
+  /** Mounts and what of them belongs to the key. */
+  readonly mounts: readonly { readonly key: unknown; spec(): Promise<RunMountSpec> }[];
+  readonly platform: string;
+  readonly epoch: number | undefined;
+  /** Where the instruction stands, for the message when it fails. */
+  readonly excerpt: string;
+  readonly startLine: number;
+}
+
+const scratchSize = 64 * 2 ** 30;
+const defaultShm = 64 << 20;
+
+/** What every step gets mounted; a root that lacks the places keeps lacking them. */
+const runtimeMounts: readonly { readonly path: string; readonly type: "file" | "directory" }[] = [
+  { path: "dev", type: "directory" },
+  { path: "proc", type: "directory" },
+  { path: "sys", type: "directory" },
+  { path: "etc/resolv.conf", type: "file" },
+  { path: "etc/hosts", type: "file" },
+];
+
+export function runStep(
+  input: RunInput,
+  roots: RootStack,
+  environment: BuildEnvironment,
+  progress: () => StepHandle,
+): LayerStep {
+  let scratch: string | undefined;
+  return {
+    createdBy: input.createdBy,
+    key: async () =>
+      keyOf([
+        "run",
+        roots.chainId,
+        input.argv,
+        [...input.env].sort(),
+        [input.cwd, input.user, input.network, input.privileged, input.hostname, input.platform],
+        input.mounts.map((mount) => JSON.stringify(mount.key)),
+        environment.request.extraHosts.map(({ name, address }) => [name, address]),
+        [environment.request.shmSize ?? defaultShm, input.epoch ?? null],
+      ]),
+    async produce(sink) {
+      scratch = await environment.temporary("scratch.ext4");
+      await execute(input, roots, environment, progress(), scratch);
+      await pushDiff(scratch, roots, environment, input.epoch, sink);
+    },
+    stored: async () => ({ scratch }),
+  };
+}
+
+async function execute(
+  input: RunInput,
+  roots: RootStack,
+  environment: BuildEnvironment,
+  progress: StepHandle,
+  scratch: string,
+): Promise<void> {
+  const { request } = environment;
+  const executor = await environment.executor();
+  const lowers = executor.stacksScratch ? await roots.lowers() : await roots.imageDisks();
+  const view = await roots.lookups();
+  const user = await resolveUser(view, input.user);
+  const { createWritableDisk } = await import("../../rootfs/writable.js");
+  await createWritableDisk(scratch, { sizeBytes: scratchSize, uuid: randomBytes(16) });
+  const mounts: RunMountSpec[] = [];
+  for (const mount of input.mounts) mounts.push(await resolveTarget(view, await mount.spec()));
+  const tail = new LogTail();
+  const outcome = await executor.run({
+    argv: input.argv,
+    env: withHome([...input.env, ...input.quietEnv], user.home),
+    cwd: input.cwd,
+    user,
+    network: input.network,
+    privileged: input.privileged,
+    hostname: input.hostname,
+    extraHosts: request.extraHosts,
+    shmSize: request.shmSize ?? defaultShm,
+    mounts,
+    lowers,
+    mountPoints: [...runtimeMounts, ...mounts.map(mountPoint)],
+    scratch,
+    output: (stream, chunk) => {
+      tail.push(chunk);
+      progress.output(stream, chunk);
+    },
+    note: (text) => progress.note(text),
+    signal: request.signal,
+  });
+  if (outcome.exitCode !== 0 || outcome.startError !== undefined) throw runFailed(input, outcome, tail);
+}
+
+const withHome = (env: readonly string[], home: string): readonly string[] =>
+  env.some((pair) => pair.startsWith("HOME=")) ? env : [...env, `HOME=${home}`];
+
+/** Targets lead through the image's own links, `/var/run` to `/run` for one. */
+async function resolveTarget(view: TreeView, mount: RunMountSpec): Promise<RunMountSpec> {
+  return { ...mount, target: `/${await resolvePath(view, mount.target)}` };
+}
+
+function mountPoint(mount: RunMountSpec): { readonly path: string; readonly type: "file" | "directory" } {
+  const file = mount.type === "file" || mount.type === "socket" || (mount.type === "disk" && mount.single);
+  return { path: cleanPath(mount.target), type: file ? "file" : "directory" };
+}
+
+/** Reads what the step left in its scratch disk. */
+async function pushDiff(
+  scratch: string,
+  roots: RootStack,
+  environment: BuildEnvironment,
+  epoch: number | undefined,
+  sink: TreeSink,
+): Promise<void> {
+  const [{ openDisk }, { diffUpper }] = await Promise.all([
+    import("../../rootfs/disk-tree.js"),
+    import("../../rootfs/diff.js"),
+  ]);
+  const disk = openDisk(scratch, { top: "upper" as ByteString });
+  environment.closeAtEnd(disk);
+  const view = await roots.lookups();
+  const skip = new Set(runtimeMounts.map(({ path }) => path as ByteString));
+  const now = epoch ?? Math.floor(Date.now() / 1000);
+  for (const { path, type } of runtimeMounts) {
+    // The reference leaves the mount points of kernel filesystems in the first RUN's layer.
+    if (type !== "directory" || (await view.lstat(path as ByteString))) continue;
+    const mtime = { sec: now, nsec: 0 };
+    sink.entry({ path: path as ByteString, type: "directory", mode: 0o755, uid: 0, gid: 0, size: 0, mtime });
+  }
+  await diffUpper(disk.view, await roots.diskContents(), sink, { skip });
+}

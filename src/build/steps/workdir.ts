@@ -1,0 +1,39 @@
+/** WORKDIR: makes the directory if it isn't there, owned by the stage's user. */
+import type { TreeSink } from "../../support/tree.js";
+import type { RootStack } from "../roots.js";
+import { Changes } from "../tree/changes.js";
+import { resolveOwner } from "../tree/users.js";
+import { resolvePath } from "../tree/view.js";
+import { keyOf, type LayerStep } from "./step.js";
+
+export interface WorkdirInput {
+  /** Absolute. */
+  readonly path: string;
+  readonly user: string;
+  readonly now: number;
+  readonly epoch: number | undefined;
+}
+
+export function workdirStep(input: WorkdirInput, roots: RootStack): LayerStep {
+  return {
+    createdBy: `WORKDIR ${input.path}`,
+    key: async () => keyOf(["workdir", roots.chainId, input.path, input.user, input.epoch ?? null]),
+    async produce(sink: TreeSink) {
+      const view = await roots.lookups();
+      const changes = new Changes(view, { sec: input.now, nsec: 0 });
+      const owner = input.user === "" ? { uid: 0, gid: 0 } : await resolveOwner(view, input.user);
+      await changes.mkdirAll(await resolvePath(changes, input.path), 0o755, owner);
+      await changes.emit(sink);
+    },
+  };
+}
+
+/** The working directory after `WORKDIR path` in `current`: joined and cleaned, always absolute. */
+export function joinWorkdir(current: string, path: string): string {
+  const parts: string[] = [];
+  for (const part of (path.startsWith("/") ? path : `${current}/${path}`).split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== "" && part !== ".") parts.push(part);
+  }
+  return `/${parts.join("/")}`;
+}

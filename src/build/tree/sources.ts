@@ -1,0 +1,77 @@
+/** The sources of COPY and ADD: which paths a word means, and a digest of what is there. */
+import { createHash } from "node:crypto";
+import { goMatch, hasWildcard } from "../../dockerfile/matcher.js";
+import { type ByteString, encodeText } from "../../support/brands.js";
+import { contentDigest, type Owner } from "./changes.js";
+import { cleanPath, joinPath, resolvePath, type TreeNode, type TreeView } from "./view.js";
+
+/** A tree that may know its files' digests without reading them. */
+export type SourceView = TreeView & { digest?(path: ByteString): Promise<string> };
+
+/**
+ * The paths that a source word means: itself, or what its wildcards match (Go's filepath.Match, one component at a time).
+ * Nothing matching is an empty list; a word without wildcards is returned whether it exists or not.
+ */
+export async function matchSources(view: TreeView, word: string): Promise<readonly ByteString[]> {
+  const clean = cleanPath(encodeText(word));
+  if (!hasWildcard(word)) return [clean];
+  const parts = clean.split("/");
+  const first = parts.findIndex(hasWildcard);
+  let found = [await resolvePath(view, parts.slice(0, first).join("/"))];
+  for (const part of parts.slice(first)) {
+    const next: ByteString[] = [];
+    for (const directory of found) {
+      for (const name of [...(await view.readdir(directory))].sort()) {
+        if (goMatch(decode(part), decode(name))) next.push(joinPath(directory, name));
+      }
+    }
+    found = next;
+  }
+  return found;
+}
+
+const decode = (bytes: string): string => Buffer.from(bytes, "latin1").toString("utf8");
+
+export interface DigestOptions {
+  /** Counts instead of the source's owners. */
+  readonly owner?: Owner | undefined;
+  readonly excluded?: ((path: ByteString, directory: boolean) => boolean) | undefined;
+}
+
+/**
+ * Digest of what COPY takes from `path`: names, types, modes, owners, link targets and content; no times. Undefined when
+ * nothing is there.
+ */
+export async function digestSource(
+  view: SourceView,
+  path: ByteString,
+  options: DigestOptions,
+): Promise<string | undefined> {
+  const followed = await resolvePath(view, path);
+  const node = await view.lstat(followed);
+  if (!node) return undefined;
+  const hash = createHash("sha256");
+  await visit(followed, "" as ByteString, node);
+  return hash.digest("hex");
+
+  async function visit(at: ByteString, relative: ByteString, it: TreeNode): Promise<void> {
+    const uid = options.owner?.uid ?? it.uid;
+    const gid = options.owner?.gid ?? it.gid;
+    const content =
+      it.type === "file" ? await fileDigest(view, at) : (it.linkTarget ?? `${it.devMajor}:${it.devMinor}`);
+    hash.update(`${relative}\0${it.type}\0${it.mode}\0${uid}:${gid}\0${content}\0`, "latin1");
+    for (const [name, value] of it.xattrs ?? []) hash.update(name).update("\0").update(value);
+    if (it.type !== "directory") return;
+    for (const name of [...(await view.readdir(at))].sort()) {
+      const below = joinPath(relative, name);
+      const child = joinPath(at, name);
+      const childNode = await view.lstat(child);
+      if (!childNode || options.excluded?.(below, childNode.type === "directory")) continue;
+      await visit(child, below, childNode);
+    }
+  }
+}
+
+async function fileDigest(view: SourceView, path: ByteString): Promise<string> {
+  return view.digest ? await view.digest(path) : await contentDigest({ kind: "view", view, path });
+}

@@ -1,0 +1,81 @@
+import { Command, Option } from "clipanion";
+import { buildImage } from "../../build/build.js";
+import { buildRequest } from "../../build/request.js";
+import { AegisCommand } from "../command.js";
+import { createReporter, type ProgressMode } from "../render/progress.js";
+
+export default class BuildCommand extends AegisCommand {
+  static override paths = [["build"]];
+  static override usage = Command.Usage({
+    details: `PATH is the build context; the file is Aegisfile, or Dockerfile, in it. Progress goes to standard error; with -q
+      only the image's id is printed.`,
+    examples: [
+      ["Build the current directory", "$0 build ."],
+      ["Name the image", "$0 build -t web:1.2 ."],
+      ["Another file, an argument, one stage", "$0 build -f deploy/Dockerfile --build-arg VERSION=3 --target test ."],
+    ],
+  });
+
+  contextPath = Option.String({ required: false });
+  file = Option.String("-f,--file", { description: "the Dockerfile or Aegisfile (PATH/Aegisfile, PATH/Dockerfile)" });
+  tags = Option.Array("-t,--tag", [], { description: "name of the image, name:tag (repeatable)" });
+  buildArgs = Option.Array("--build-arg", [], { description: "value of an ARG, NAME=value or NAME (repeatable)" });
+  labels = Option.Array("--label", [], { description: "label of the image, key=value (repeatable)" });
+  target = Option.String("--target", { description: "stage to build, the last one by default" });
+  platform = Option.String("--platform", { description: "platform of the image: linux/amd64, linux/arm64" });
+  pull = Option.Boolean("--pull", false, { description: "fetch base images even if they are in the store" });
+  noCache = Option.Boolean("--no-cache", false, { description: "run every step again" });
+  network = Option.String("--network", { description: "network of RUN steps: default, none or host" });
+  addHost = Option.Array("--add-host", [], {
+    description: "line of /etc/hosts in RUN steps, name:address (repeatable)",
+  });
+  shmSize = Option.String("--shm-size", { description: "size of /dev/shm in RUN steps" });
+  isolation = Option.String("--isolation", { description: "where RUN steps run: auto, vm or container" });
+  progress = Option.String("--progress", { description: "auto, plain, tty, quiet or rawjson" });
+  quiet = Option.Boolean("-q,--quiet", false, { description: "print nothing but the image's id" });
+  iidfile = Option.String("--iidfile", { description: "write the image's id to this file" });
+
+  override async execute() {
+    const { request, progress } = buildRequest(
+      {
+        path: this.contextPath ?? ".",
+        file: this.file,
+        tags: this.tags,
+        buildArgs: this.buildArgs,
+        labels: this.labels,
+        target: this.target,
+        platform: this.platform,
+        pull: this.pull,
+        noCache: this.noCache,
+        network: this.network,
+        addHost: this.addHost,
+        shmSize: this.shmSize,
+        isolation: this.isolation,
+        progress: this.quiet ? "quiet" : this.progress,
+      },
+      process.env,
+    );
+    const mode: ProgressMode = this.json && progress === "auto" ? "quiet" : progress;
+    const reporter = await createReporter(mode, this.context.stderr as NodeJS.WriteStream);
+    const abort = new AbortController();
+    const stop = () => abort.abort();
+    process.once("SIGINT", stop).once("SIGTERM", stop);
+    let failed = true;
+    try {
+      const result = await buildImage(this.home, { ...request, signal: abort.signal }, reporter.report);
+      failed = false;
+      await reporter.end(failed);
+      if (this.iidfile !== undefined) {
+        const { replaceFile } = await import("../../support/files.js");
+        await replaceFile(this.iidfile, result.imageId, { mode: 0o644 });
+      }
+      if (this.json || mode === "quiet") {
+        const { imageId, names, steps, cachedSteps } = result;
+        this.print({ imageId, names, steps, cachedSteps }, (it) => it.imageId);
+      }
+    } finally {
+      process.off("SIGINT", stop).off("SIGTERM", stop);
+      if (failed) await reporter.end(failed);
+    }
+  }
+}

@@ -1,0 +1,99 @@
+/** Draws a build's events: live on a terminal, as plain lines elsewhere, not at all when quiet. */
+import type { BuildEvent, Report } from "../../build/types.js";
+
+export type ProgressMode = "auto" | "plain" | "tty" | "quiet" | "none" | "rawjson";
+
+export interface Reporter {
+  readonly report: Report;
+  /** Puts the terminal back in order; nothing is drawn afterwards. */
+  end(failed: boolean): Promise<void>;
+}
+
+export interface ReporterStream {
+  readonly isTTY?: boolean | undefined;
+  write(text: string): unknown;
+}
+
+/** A reporter for what the user asked for; the live one is loaded only when it is used. */
+export async function createReporter(mode: ProgressMode, stream: ReporterStream): Promise<Reporter> {
+  if (mode === "quiet" || mode === "none") return { report: () => undefined, end: async () => undefined };
+  if (mode === "rawjson") return rawJsonReporter(stream);
+  if (mode === "tty" || (mode === "auto" && stream.isTTY)) {
+    const { liveReporter } = await import("./live-progress.js");
+    return liveReporter(stream);
+  }
+  return plainReporter(stream);
+}
+
+interface PlainStep {
+  readonly title: string;
+  readonly since: number;
+  readonly partial: { stdout: string; stderr: string };
+}
+
+/** Lines as BuildKit's `--progress=plain` prints them: `#3 [2/4] RUN make`, `#3 0.512 output`, `#3 DONE 1.2s`. */
+export function plainReporter(stream: ReporterStream): Reporter {
+  const steps = new Map<number, PlainStep>();
+  let last: number | undefined;
+  const line = (step: number, text: string) => {
+    if (last !== undefined && last !== step) stream.write("\n");
+    if (last !== step && last !== undefined && steps.has(step) && !text.startsWith("[")) {
+      const title = steps.get(step)!.title;
+      if (text !== title) stream.write(`#${step} ${title}\n`);
+    }
+    last = step;
+    stream.write(`#${step} ${text}\n`);
+  };
+  const report = (event: BuildEvent): void => {
+    switch (event.type) {
+      case "started":
+        steps.set(event.step, { title: event.title, since: performance.now(), partial: { stdout: "", stderr: "" } });
+        line(event.step, event.title);
+        return;
+      case "output": {
+        const step = steps.get(event.step)!;
+        const lines = (step.partial[event.stream] + Buffer.from(event.chunk).toString("utf8")).split("\n");
+        step.partial[event.stream] = lines.pop() ?? "";
+        const at = ((performance.now() - step.since) / 1000).toFixed(3);
+        for (const text of lines) line(event.step, `${at} ${text}`);
+        return;
+      }
+      case "note":
+        line(event.step, event.text);
+        return;
+      case "finished":
+        flush(event.step);
+        line(event.step, event.cached ? "CACHED" : `DONE ${(event.ms / 1000).toFixed(1)}s`);
+        return;
+      case "failed":
+        flush(event.step);
+        line(event.step, event.canceled ? "CANCELED" : `ERROR: ${event.message}`);
+        return;
+      case "warning":
+        stream.write(`WARN: ${warningText(event)}\n`);
+    }
+  };
+  const flush = (number: number): void => {
+    const step = steps.get(number);
+    for (const name of ["stdout", "stderr"] as const) {
+      const text = step?.partial[name];
+      if (!step || !text) continue;
+      step.partial[name] = "";
+      line(number, `${((performance.now() - step.since) / 1000).toFixed(3)} ${text}`);
+    }
+  };
+  return { report, end: async () => undefined };
+}
+
+export function warningText({ rule, text, line }: Extract<BuildEvent, { type: "warning" }>): string {
+  return `${rule === undefined ? "" : `${rule}: `}${text}${line === undefined ? "" : ` (line ${line})`}`;
+}
+
+/** One JSON object a line, output as base64. */
+function rawJsonReporter(stream: ReporterStream): Reporter {
+  const report = (event: BuildEvent): void => {
+    const plain = event.type === "output" ? { ...event, chunk: Buffer.from(event.chunk).toString("base64") } : event;
+    stream.write(`${JSON.stringify({ ...plain, time: new Date().toISOString() })}\n`);
+  };
+  return { report, end: async () => undefined };
+}
