@@ -6,6 +6,7 @@ import { DIRENT_HEADER_SIZE, DIRENT_TAIL_SIZE, DIRENT_TAIL_TYPE } from "./direct
 import { corrupt, unsupported } from "./failures.js";
 import { inlineContent, pieces } from "./file-reader.js";
 import type { Filesystem } from "./filesystem.js";
+import { INDEX_ENTRY_SIZE, INDEX_TAIL_SIZE, NODE_HEADER_SIZE, ROOT_HEADER_SIZE } from "./htree.js";
 import { INLINE_SIZE, type InodeType, inodeFlags, inodeSeed } from "./inode.js";
 import type { Ext4Inode } from "./inode-reader.js";
 import { incompat } from "./superblock.js";
@@ -60,11 +61,7 @@ function* parseEntries(
   seed: number | undefined,
 ): Generator<Ext4Dirent> {
   const invalid = () => corrupt(`an entry of directory ${inode.number} is invalid`);
-  if (
-    seed !== undefined &&
-    hasTail(area) &&
-    crc32c(seed, area, 0, area.length - DIRENT_TAIL_SIZE) !== area.readUInt32LE(area.length - 4)
-  ) {
+  if (seed !== undefined && !hasValidChecksum(area, seed)) {
     throw corrupt(`the checksum of a block of directory ${inode.number} is wrong`);
   }
   const hasTypes = fs.hasIncompat(incompat.filetype);
@@ -87,13 +84,34 @@ function* parseEntries(
   }
 }
 
-function hasTail(block: Buffer): boolean {
-  const at = block.length - DIRENT_TAIL_SIZE;
-  return (
-    block.readUInt32LE(at) === 0 &&
-    block.readUInt16LE(at + 4) === DIRENT_TAIL_SIZE &&
-    block[at + 7] === DIRENT_TAIL_TYPE
-  );
+/** An index block counts its entries only; what is behind them may be left from when it was a block of names. */
+function hasValidChecksum(block: Buffer, seed: number): boolean {
+  const index = indexStart(block);
+  const end = block.length - DIRENT_TAIL_SIZE;
+  if (index === undefined) {
+    const hasTail = block.readUInt32LE(end) === 0 && block.readUInt16LE(end + 4) === DIRENT_TAIL_SIZE;
+    return (
+      hasTail && block[end + 7] === DIRENT_TAIL_TYPE && block.readUInt32LE(end + 8) === crc32c(seed, block, 0, end)
+    );
+  }
+  const limit = block.readUInt16LE(index);
+  const count = block.readUInt16LE(index + 2);
+  const tail = index + limit * INDEX_ENTRY_SIZE;
+  if (count > limit || tail + INDEX_TAIL_SIZE > block.length) return false;
+  const copy = Buffer.from(block.subarray(tail, tail + INDEX_TAIL_SIZE));
+  const stored = copy.readUInt32LE(4);
+  copy.writeUInt32LE(0, 4);
+  return crc32c(crc32c(seed, block, 0, index + count * INDEX_ENTRY_SIZE), copy) === stored;
+}
+
+/** Where the index of an index block starts; undefined in a block of names. */
+function indexStart(block: Buffer): number | undefined {
+  const size = block.length & 0xffff;
+  const first = block.readUInt16LE(4);
+  if (first === size) return NODE_HEADER_SIZE;
+  const isRoot =
+    first === 12 && block.readUInt16LE(16) === size - 12 && block.readUInt32LE(0x18) === 0 && block[0x1d] === 8;
+  return isRoot ? ROOT_HEADER_SIZE : undefined;
 }
 
 /** 16 bits don't hold 65536. */

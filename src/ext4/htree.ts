@@ -16,11 +16,11 @@ import { HALF_MD4, halfMd4 } from "./directory-hash.js";
 import { BLOCK_SIZE, ceilDiv } from "./geometry.js";
 
 /** Reserved word and checksum. */
-const INDEX_TAIL_SIZE = 8;
-const INDEX_ENTRY_SIZE = 8;
+export const INDEX_TAIL_SIZE = 8;
+export const INDEX_ENTRY_SIZE = 8;
 /** `.` and `..` (12 bytes each) and the 8 bytes of dx_root_info. */
-const ROOT_HEADER_SIZE = 32;
-const NODE_HEADER_SIZE = 8;
+export const ROOT_HEADER_SIZE = 32;
+export const NODE_HEADER_SIZE = 8;
 const ROOT_ENTRIES = (BLOCK_SIZE - ROOT_HEADER_SIZE - INDEX_TAIL_SIZE) / INDEX_ENTRY_SIZE;
 const NODE_ENTRIES = (BLOCK_SIZE - NODE_HEADER_SIZE - INDEX_TAIL_SIZE) / INDEX_ENTRY_SIZE;
 /** Without LARGEDIR the kernel follows one level below the root. */

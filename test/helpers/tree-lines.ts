@@ -1,7 +1,7 @@
 /** File trees as sorted lines of text, one a path, so that two trees compare with a readable difference. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { type BigIntStats, lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { type BigIntStats, closeSync, lstatSync, openSync, readdirSync, readlinkSync, readSync } from "node:fs";
 import type { ByteString } from "../../src/support/brands.js";
 import type { TreeEntry, TreeSink } from "../../src/support/tree.js";
 
@@ -147,8 +147,21 @@ function typeOf(stat: BigIntStats): string {
   return stat.isBlockDevice() ? "block" : "fifo";
 }
 
+function fileDigest(path: Buffer): string {
+  const hash = createHash("sha256");
+  const buffer = Buffer.allocUnsafe(1 << 20);
+  const fd = openSync(path, "r");
+  try {
+    for (let count = readSync(fd, buffer); count > 0; count = readSync(fd, buffer))
+      hash.update(buffer.subarray(0, count));
+  } finally {
+    closeSync(fd);
+  }
+  return hash.digest("hex");
+}
+
 function hostDetail(stat: BigIntStats, path: Buffer): string {
-  if (stat.isFile()) return `${stat.size} ${createHash("sha256").update(readFileSync(path)).digest("hex")}`;
+  if (stat.isFile()) return `${stat.size} ${fileDigest(path)}`;
   if (stat.isSymbolicLink()) return JSON.stringify(readlinkSync(path, { encoding: "latin1" }));
   if (!stat.isCharacterDevice() && !stat.isBlockDevice()) return "";
   // glibc's makedev
