@@ -109,7 +109,6 @@ export class TreeBuilder {
 
   /** Makes `path` another name of the inode at `target`. */
   putLink(path: ByteString, target: ByteString, mtime: Timespec): void {
-    const { parent, start } = this.#parentOf(path, mtime);
     const inode = this.find(target);
     if (inode === 0 || this.isDirectory(inode)) {
       throw new AegisError(
@@ -117,19 +116,15 @@ export class TreeBuilder {
         `the hard link "${path}" leads to "${target}", which is not a file pushed before`,
       );
     }
-    const entry = this.names.lookup(parent, path, start);
-    if (entry !== 0 && this.names.inode[entry] === inode) {
-      this.names.layer[entry] = this.layer;
-      return;
-    }
     if (this.inodes.links[inode]! >= MAX_LINKS) {
-      throw new AegisError(
-        "EXT4_TOO_MANY_LINKS",
-        `"${target}" has more than ${MAX_LINKS} hard links, more than ext4 allows`,
-      );
+      throw new AegisError("EXT4_TOO_MANY_LINKS", `"${target}" has more than ${MAX_LINKS} hard links`, {
+        hint: "ext4 allows no more; copy the file instead of linking it",
+      });
     }
-    // Counted before the old entry goes: the target may lie below it.
+    // Counted before anything is replaced: the target may be in the new name's way, or below it.
     this.inodes.links[inode]!++;
+    const { parent, start } = this.#parentOf(path, mtime);
+    const entry = this.names.lookup(parent, path, start);
     if (entry !== 0) this.#removeEntry(entry);
     this.names.add(parent, path, start, path.length, inode, this.layer);
   }

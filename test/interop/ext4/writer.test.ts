@@ -1,0 +1,178 @@
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  appendFileSync,
+  existsSync,
+  lstatSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import path from "node:path";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { ByteString } from "../../../src/support/brands.js";
+import { imageLines, withScratch, writeImage } from "../../helpers/ext4-image.js";
+import { fsckComplaints, withMount } from "../../helpers/loop-mount.js";
+import { applySteps, layerSteps } from "../../helpers/random-trees.js";
+import { hostTreeLines, treeEntry } from "../../helpers/tree-lines.js";
+import { TreeModel } from "../../helpers/tree-model.js";
+
+const withoutLostFound = { skip: ["lost+found"] };
+
+describe("what the writer writes", () => {
+  it("is clean to e2fsck, and the kernel shows the tree that random layers describe", async () => {
+    await withScratch(async (scratch) => {
+      let run = 0;
+      await fc.assert(
+        fc.asyncProperty(layerSteps, async (steps) => {
+          const image = path.join(scratch, `${run++}.img`);
+          const model = new TreeModel();
+          await writeImage(image, (writer) => applySteps(steps, writer, model));
+          expect(fsckComplaints(image)).toBe("");
+          expect(await withMount(image, (root) => hostTreeLines(root, withoutLostFound))).toEqual(model.lines());
+          rmSync(image);
+        }),
+        { numRuns: 25, interruptAfterTimeLimit: 60_000 },
+      );
+    });
+  });
+
+  it("holds a directory of 100,000 names that the kernel finds one by one, adds to and removes from", async () => {
+    await withScratch(async (scratch) => {
+      const image = path.join(scratch, "many.img");
+      const name = (i: number) => `${"x".repeat(i % 40)}-entry-${i}`;
+      await writeImage(
+        image,
+        (writer) => {
+          for (let i = 0; i < 100_000; i++) writer.entry(treeEntry(`many/${name(i)}`, "file"));
+          for (let i = 0; i < 70_000; i++) writer.entry(treeEntry(`subdirectories/${i}`, "directory"));
+        },
+        { headroomBytes: 16 << 20 },
+      );
+      expect(fsckComplaints(image)).toBe("");
+      await withMount(
+        image,
+        (root) => {
+          const missing = Array.from({ length: 100_000 }, (_, i) => name(i)).filter(
+            (n) => !existsSync(`${root}/many/${n}`),
+          );
+          expect(missing).toEqual([]);
+          expect(existsSync(`${root}/many/absent`)).toBe(false);
+          for (let i = 0; i < 2000; i++) {
+            writeFileSync(`${root}/many/new-${i}`, "");
+            rmSync(`${root}/many/${name(i * 7)}`);
+          }
+        },
+        "rw",
+      );
+      expect(fsckComplaints(image)).toBe("");
+    });
+  });
+
+  it("makes an almost empty filesystem of 20 GiB out of little, which the kernel fills and resize2fs grows", async () => {
+    await withScratch(async (scratch) => {
+      const image = path.join(scratch, "instance.img");
+      const summary = await writeImage(
+        image,
+        (writer) => {
+          writer.entry(treeEntry("upper", "directory"));
+          writer.entry(treeEntry("work", "directory"));
+        },
+        { sizeBytes: 20 * 2 ** 30 },
+      );
+      expect(summary.sizeBytes).toBe(20 * 2 ** 30);
+      expect(statSync(image).size).toBe(20 * 2 ** 30);
+      expect(statSync(image).blocks * 512).toBeLessThan(1 << 20);
+      expect(fsckComplaints(image)).toBe("");
+      await withMount(
+        image,
+        (root) => {
+          const { bsize, bavail, ffree } = statfsSync(root);
+          expect(bavail * bsize).toBeGreaterThan(19 * 2 ** 30);
+          expect(ffree).toBeGreaterThan(1_000_000);
+          writeFileSync(`${root}/upper/file`, Buffer.alloc(64 << 20, 1));
+        },
+        "rw",
+      );
+      execFileSync("truncate", ["-s", "40G", image]);
+      execFileSync("e2fsck", ["-fy", image], { stdio: "pipe" });
+      execFileSync("resize2fs", [image], { stdio: "pipe" });
+      await withMount(image, (root) => {
+        const { bsize, blocks } = statfsSync(root);
+        expect(blocks * bsize).toBeGreaterThan(39 * 2 ** 30);
+      });
+      expect(fsckComplaints(image)).toBe("");
+      expect((await imageLines(image)).filter((line) => line.includes('"upper/file"'))).toHaveLength(1);
+    });
+  });
+
+  it("keeps holes as holes, and files of many extents and beyond 4 GiB in their place", async () => {
+    await withScratch(async (scratch) => {
+      const image = path.join(scratch, "sparse.img");
+      const block = Buffer.alloc(4096, 7);
+      await writeImage(image, (writer) => {
+        writer.entry(treeEntry("striped", "file", { size: 3000 * 8192 }));
+        for (let i = 0; i < 3000; i++) {
+          writer.data(block);
+          writer.hole(4096);
+        }
+        writer.entry(treeEntry("far", "file", { size: 6 * 2 ** 30 }));
+        writer.hole(5 * 2 ** 30 - 1);
+        writer.data(Buffer.from("here"));
+        writer.hole(2 ** 30 - 3);
+      });
+      expect(fsckComplaints(image)).toBe("");
+      await withMount(image, (root) => {
+        expect(lstatSync(`${root}/far`).blocks).toBeLessThan(64);
+        expect(lstatSync(`${root}/far`).size).toBe(6 * 2 ** 30);
+        expect(
+          execFileSync("dd", [`if=${root}/far`, "bs=1", `skip=${5 * 2 ** 30 - 1}`, "count=4"], {
+            stdio: "pipe",
+          }).toString(),
+        ).toBe("here");
+        const striped = createHash("sha256");
+        for (let i = 0; i < 3000; i++) striped.update(block).update(Buffer.alloc(4096));
+        expect(
+          createHash("sha256")
+            .update(readFileSync(`${root}/striped`))
+            .digest("hex"),
+        ).toBe(striped.digest("hex"));
+      });
+    });
+  });
+
+  it("leaves room for what is asked for, whatever has been removed before", async () => {
+    await withScratch(async (scratch) => {
+      const image = path.join(scratch, "recycled.img");
+      await writeImage(
+        image,
+        (writer) => {
+          const chunk = Buffer.alloc(1 << 20, 0x5a);
+          for (let i = 0; i < 40; i++) {
+            writer.entry(treeEntry(`f${i}`, "file", { size: chunk.length }));
+            writer.data(chunk);
+          }
+          writer.beginLayer();
+          for (let i = 0; i < 40; i += 2) writer.removeLower(`f${i}` as ByteString);
+          writer.entry(treeEntry("small", "file", { size: 10 }));
+          writer.data(Buffer.from("0123456789"));
+        },
+        { headroomBytes: 100 << 20 },
+      );
+      expect(fsckComplaints(image)).toBe("");
+      expect(statSync(image).blocks * 512).toBeLessThan(24 << 20);
+      await withMount(
+        image,
+        (root) => {
+          for (let i = 0; i < 90; i++) appendFileSync(`${root}/filler`, Buffer.alloc(1 << 20, i));
+          expect(readFileSync(`${root}/small`, "utf8")).toBe("0123456789");
+        },
+        "rw",
+      );
+      expect(fsckComplaints(image)).toBe("");
+    });
+  });
+});
