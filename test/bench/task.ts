@@ -1,0 +1,119 @@
+/** What a bench measures of aegis itself, each in a process of its own: `node task.mjs NAME WORDS...` prints JSON. */
+import { readFile, stat, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { writeLayer } from "../../src/oci/layers.js";
+import { openImageStore } from "../../src/oci/store.js";
+import type { RootImage } from "../../src/rootfs/disks.js";
+import { createWritableDisk, ensureRootDisks } from "../../src/rootfs/index.js";
+import { encodeText } from "../../src/support/brands.js";
+import { openHome } from "../../src/support/home.js";
+import type { TreeSink } from "../../src/support/tree.js";
+import { pushSynthetic } from "./synthetic.js";
+
+const [name, homeRoot, ...words] = process.argv.slice(2) as [string, string, ...string[]];
+const home = openHome({ ...process.env, AEGIS_HOME: homeRoot });
+
+type Facts = Readonly<Record<string, number>>;
+
+const tasks: Readonly<Record<string, () => Promise<() => Promise<Facts>>>> = {
+  /** IMAGE BYTES FILES LAYERS COMPRESSION: stores a synthetic image under the file IMAGE. Not measured. */
+  async store() {
+    const [file, bytes, files, layers, compression] = words as [string, string, string, string, "none" | "gzip"];
+    return async () => {
+      const of = Number(layers);
+      const produce = Array.from({ length: of }, (_, index) => async (sink: TreeSink) => {
+        await pushSynthetic({ bytes: Number(bytes), files: Number(files), share: { index, of } }, sink);
+      });
+      await storeImage(
+        file,
+        { layers: [], config: { rootfs: { type: "layers", diff_ids: [] } } },
+        produce,
+        compression,
+      );
+      return {};
+    };
+  },
+
+  /** IMAGE CHANGED TEXT: the image with one more layer, which changes one file. Not measured. */
+  async change() {
+    const [file, changed, text] = words as [string, string, string];
+    return async () => {
+      const image = JSON.parse(await readFile(file, "utf8")) as RootImage;
+      const produce = async (sink: TreeSink) => {
+        const entry = {
+          type: "file",
+          mode: 0o644,
+          uid: 0,
+          gid: 0,
+          mtime: { sec: 1, nsec: 0 },
+          size: text.length,
+        } as const;
+        sink.entry({ ...entry, path: encodeText("node_modules/package-0/lib-0/file-0.js") });
+        sink.data(Buffer.from(text));
+      };
+      await storeImage(changed, { ...image, baseLayers: image.layers.length }, [produce], "gzip");
+      return {};
+    };
+  },
+
+  /** IMAGE: its disks, from the stored layers. */
+  async assemble() {
+    const image = JSON.parse(await readFile(words[0]!, "utf8")) as RootImage;
+    const store = await openImageStore(home.images);
+    return async () => {
+      const disks = await ensureRootDisks(home, store, image);
+      const top = disks.lowers.at(-1)!;
+      const { size, blocks } = await stat(top.path);
+      await store.close();
+      return { disks: disks.lowers.length, size, allocated: blocks * 512 };
+    };
+  },
+
+  /** IMAGE BYTES: a writable disk over the image's disks. */
+  async writable() {
+    const image = JSON.parse(await readFile(words[0]!, "utf8")) as RootImage;
+    const store = await openImageStore(home.images);
+    const disks = await ensureRootDisks(home, store, image);
+    await store.close();
+    return async () => {
+      const file = path.join(home.instances, `writable-${process.pid}.ext4`);
+      await createWritableDisk(file, { sizeBytes: Number(words[1]), uuid: Buffer.alloc(16, 1), disks });
+      const { size, blocks } = await stat(file);
+      return { size, allocated: blocks * 512 };
+    };
+  },
+};
+
+async function storeImage(
+  file: string,
+  below: RootImage,
+  produce: readonly ((sink: TreeSink) => Promise<void>)[],
+  compression: "none" | "gzip",
+): Promise<void> {
+  const store = await openImageStore(home.images);
+  const layers = [...below.layers];
+  const diffIds = [...below.config.rootfs.diff_ids];
+  for (const push of produce) {
+    const written = await writeLayer(store, push, { compression });
+    layers.push(written.descriptor);
+    diffIds.push(written.diffId);
+  }
+  const config = {
+    architecture: "amd64",
+    os: "linux",
+    config: {},
+    rootfs: { type: "layers", diff_ids: diffIds },
+  } as const;
+  // Under a name, so that other tools find it in the layout.
+  await store.putImage({ config, layers }, [`bench:${path.basename(file, ".json")}`]);
+  await store.close();
+  await writeFile(file, JSON.stringify({ config, layers, baseLayers: below.baseLayers }));
+}
+
+const prepare = tasks[name];
+if (!prepare) throw new Error(`no such task: ${name}`);
+const work = await prepare();
+const started = process.hrtime.bigint();
+const facts = await work();
+const milliseconds = Number(process.hrtime.bigint() - started) / 1e6;
+process.stdout.write(JSON.stringify({ milliseconds, peakBytes: process.resourceUsage().maxRSS * 1024, facts }));
