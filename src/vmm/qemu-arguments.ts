@@ -13,8 +13,13 @@ export interface QemuFacts {
   readonly shareSockets: readonly string[];
 }
 
-/** microvm with its interrupt controller at the PIC's IRQs has eight virtio-mmio transports (QEMU 7.2, hw/i386/microvm.c). */
-const TRANSPORTS = 8;
+/**
+ * microvm with its interrupt controller at the PIC's IRQs has eight virtio-mmio transports, IRQ 5 + n (QEMU 7.2,
+ * hw/i386/microvm.c). The kernel finds the highest first. The one at IRQ 8 is the last resort: it takes the clock's IRQ. (A
+ * machine without the clock boots slower, the kernel waits for it.)
+ */
+const TRANSPORTS = [7, 6, 5, 4, 2, 1, 0, 3];
+const UNDISPUTED = 7;
 
 type Device = Readonly<Record<string, unknown>>;
 
@@ -24,8 +29,8 @@ export function qemuArguments(spec: MachineSpec, facts: QemuFacts): string[] {
   return [
     ...["-name", spec.name.replace(/[^A-Za-z0-9_.-]/g, "_")],
     ...["-accel", facts.accelerator, "-cpu", facts.accelerator === "kvm" ? "host" : "max"],
-    // Without pit and pic the kernel hangs in calibration; the clock would take a transport's IRQ, and the harness is told the time.
-    ...["-M", `microvm,acpi=off,pit=on,pic=on,rtc=off,isa-serial=off${shared ? ",memory-backend=mem" : ""}`],
+    // Without pit and pic the kernel hangs in calibration; force-legacy=false is for vhost-user devices.
+    ...["-M", `microvm,acpi=off,pit=on,pic=on,isa-serial=off${shared ? ",memory-backend=mem" : ""}`],
     ...["-global", "virtio-mmio.force-legacy=false"],
     ...["-m", `${spec.memoryMiB}M`, "-smp", String(spec.cpus)],
     // A file server maps the guest's memory, so that has to be shareable.
@@ -72,7 +77,7 @@ function backends(spec: MachineSpec, facts: QemuFacts): string[] {
   ];
 }
 
-/** Devices with their places. Disks come first and downwards: the kernel finds the highest transport first. */
+/** Devices with their places; disks come first, so that the kernel names them in order. */
 function devices(spec: MachineSpec): Device[] {
   const disks = spec.disks.length + 1;
   const needed: Device[] = [
@@ -81,10 +86,10 @@ function devices(spec: MachineSpec): Device[] {
     ...(spec.network ? [{ driver: "virtio-net-device", netdev: "net", mac: spec.network.mac }] : []),
     ...spec.shares.map(({ tag }, i) => ({ driver: "vhost-user-fs-device", chardev: `share${i}`, tag })),
   ];
-  if (needed.length > TRANSPORTS) {
+  if (needed.length > TRANSPORTS.length) {
     throw new AegisError(
       "TOO_MANY_DEVICES",
-      `QEMU's microvm holds ${TRANSPORTS} devices, this machine needs ${needed.length}`,
+      `QEMU's microvm holds ${TRANSPORTS.length} devices, this machine needs ${needed.length}`,
       {
         hint: "mount fewer directories or volumes",
       },
@@ -93,11 +98,9 @@ function devices(spec: MachineSpec): Device[] {
   const wanted: Device[] = [
     { driver: "virtio-rng-device" },
     { driver: "virtio-balloon-device", "free-page-reporting": true },
-  ];
+  ].slice(0, Math.max(0, UNDISPUTED - needed.length));
   return [
-    ...[...needed, ...wanted]
-      .slice(0, TRANSPORTS)
-      .map((device, i) => ({ ...device, bus: `virtio-mmio-bus.${TRANSPORTS - 1 - i}` })),
+    ...[...needed, ...wanted].map((device, i) => ({ ...device, bus: `virtio-mmio-bus.${TRANSPORTS[i]}` })),
     { driver: "virtconsole", chardev: "console", bus: "serial.0" },
     { driver: "virtserialport", chardev: "control", name: "aegis.control", bus: "serial.0" },
   ];
