@@ -52,7 +52,7 @@ async function suite(project) {
 }
 
 try {
-  if (await check("set-up", process.execPath, ["scripts/setup.mjs"])) {
+  if (await check("set-up", process.execPath, ["scripts/setup.mjs", "--tests"])) {
     await check("types", bin("tsc"), ["--noEmit"]);
     await check("format and lint", bin("biome"), ["check", "."]);
     await check("import direction", process.execPath, ["scripts/check-imports.mjs"]);

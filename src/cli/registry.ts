@@ -42,6 +42,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "Build an image from a Dockerfile or Aegisfile",
     load: () => import("./commands/build.js"),
   },
+  doctor: {
+    category: "System",
+    summary: "Show what aegis relies on, and mend it",
+    load: () => import("./commands/doctor.js"),
+  },
   history: { category: "Images", summary: "Show how an image came to be", load: () => import("./commands/history.js") },
   "image inspect": {
     category: "Images",

@@ -31,7 +31,13 @@ export async function startShare(share: ShareSpec, socketDir: string, index: num
   const root = process.getuid?.() === 0;
   const server = await startGuarded(
     program,
-    [`--socket-path=${socket}`, "-o", `source=${share.hostPath}`, "-o", root ? "sandbox=chroot" : "sandbox=namespace"],
+    [
+      `--socket-path=${socket}`,
+      "-o",
+      `source=${share.hostPath.replace(/[\\,]/g, "\\$&")}`,
+      "-o",
+      root ? "sandbox=chroot" : "sandbox=namespace",
+    ],
     { stdio: ["ignore", "ignore", "pipe"], ...(share.readOnly ? { readOnly: [share.hostPath] } : {}) },
   );
   let ended = false;
