@@ -149,8 +149,8 @@ async function fill(
     } catch (error) {
       signal?.throwIfAborted();
       if (!(error instanceof AegisError) || /_MISMATCH$/.test(error.code)) throw error;
-      // Progress earns new tries; without any the next place has its turn.
-      if (state.done > before) attempt = 1;
+      // Progress that deserves the name earns new tries; without it the next place has its turn.
+      if (state.done - before >= at.http.timeouts.floor.bytes) attempt = 1;
       const again = /^REGISTRY_(INTERRUPTED|STALLED)$/.test(error.code) && attempt < at.http.retry.attempts;
       if (!again && place + 1 === session.places.length) throw foreignOr(error, descriptor);
       if (!again) place++;

@@ -73,6 +73,7 @@ export interface Http {
   request(url: URL, request?: HttpRequest): Promise<HttpResponse>;
   close(): Promise<void>;
   readonly retry: RetryPolicy;
+  readonly timeouts: Timeouts;
 }
 
 const maxRedirects = 10;
@@ -137,6 +138,7 @@ export function createHttp(options: HttpOptions = {}): Http {
 
   return {
     retry,
+    timeouts,
     async request(url, request = {}) {
       const attempts = request.attempts ?? retry.attempts;
       for (let attempt = 1; ; attempt++) {

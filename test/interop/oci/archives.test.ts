@@ -1,0 +1,95 @@
+import { createReadStream } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
+import { describe, expect, test } from "vitest";
+import { loadArchive } from "../../../src/oci/archive/load.js";
+import { compressStream, saveArchive } from "../../../src/oci/archive/save.js";
+import { makeImage, run, skopeo, temporaryStore } from "./fixtures.js";
+
+describe("archives", () => {
+  test.each([
+    ["docker-archive", "none"],
+    ["docker-archive", "gzip"],
+    ["oci-archive", "none"],
+  ])("that skopeo writes as %s are loaded (%s)", async (transport, compression) => {
+    await using from = await temporaryStore();
+    const image = await makeImage(from.store, ["app:1"]);
+    const file = path.join(from.directory, "app.tar");
+    await skopeo("copy", "-q", `oci:${from.store.root}:docker.io/library/app:1`, `${transport}:${file}:app:1`);
+    if (compression === "gzip") await run("gzip", file);
+    await using into = await temporaryStore();
+    const [loaded] = await loadArchive(into.store, createReadStream(compression === "gzip" ? `${file}.gz` : file));
+    expect(loaded!.names).toEqual(["docker.io/library/app:1"]);
+    const stored = (await into.store.resolve("app:1"))!;
+    expect(stored.config.rootfs).toEqual(image.config.rootfs);
+    expect(stored.config.config).toEqual(image.config.config);
+    if (transport === "oci-archive") expect(stored.target.digest).toBe(image.target.digest);
+  });
+
+  test("that we save are read by skopeo in both of their natures, and by ourselves", async () => {
+    await using from = await temporaryStore();
+    const one = await makeImage(from.store, ["app:1", "app:latest"]);
+    await makeImage(from.store, ["other:2"]);
+    const file = path.join(from.directory, "saved.tar.gz");
+    const chunks: Buffer[] = [];
+    for await (const chunk of compressStream(saveArchive(from.store, ["app:1", "app:latest", "other:2"]), "gzip")) {
+      chunks.push(Buffer.from(chunk));
+    }
+    await writeFile(file, Buffer.concat(chunks));
+    await run("gzip", "-d", file);
+    const tar = file.replace(/\.gz$/, "");
+    for (const name of ["app:1", "app:latest", "other:2"]) {
+      const inspected = JSON.parse(await skopeo("inspect", `docker-archive:${tar}:${name}`));
+      expect(inspected.Layers).toHaveLength(3);
+    }
+    expect(JSON.parse(await skopeo("inspect", `oci-archive:${tar}:1`)).Digest).toBe(one.target.digest);
+    await skopeo("copy", "-q", `docker-archive:${tar}:other:2`, `dir:${path.join(from.directory, "copy")}`);
+    await using into = await temporaryStore();
+    const loaded = await loadArchive(into.store, createReadStream(tar));
+    expect(loaded.map((it) => it.names)).toEqual([
+      ["docker.io/library/app:1", "docker.io/library/app:latest"],
+      ["docker.io/library/other:2"],
+    ]);
+    expect((await into.store.resolve("app"))?.target.digest).toBe(one.target.digest);
+  });
+
+  test("that docker wrote before it knew OCI, with links between layers, are loaded", async () => {
+    await using from = await temporaryStore();
+    const at = (name: string) => path.join(from.directory, "old", name);
+    const image = await makeImage(from.store, ["old:1"], { compression: "none" });
+    await run("mkdir", "-p", at("a"), at("b"), at("c"));
+    const [first, second, third] = image.manifest.layers.map((it) => from.store.blobPath(it.digest));
+    await run("cp", first!, at("shared.tar"));
+    await run("ln", "-s", "../shared.tar", at("a/layer.tar"));
+    await run("cp", second!, at("b/layer.tar"));
+    await run("cp", third!, at("c/layer.tar"));
+    await run("cp", from.store.blobPath(image.manifest.config.digest), at("config.json"));
+    const Layers = ["a/layer.tar", "b/layer.tar", "c/layer.tar"];
+    await writeFile(at("manifest.json"), JSON.stringify([{ Config: "config.json", RepoTags: ["old:1"], Layers }]));
+    const tar = path.join(from.directory, "old.tar");
+    await run("tar", "-C", at(""), "-cf", tar, "a", "b", "c", "config.json", "manifest.json", "shared.tar");
+    await using into = await temporaryStore();
+    await loadArchive(into.store, createReadStream(tar));
+    expect((await into.store.resolve("old:1"))?.config.rootfs).toEqual(image.config.rootfs);
+    // A layer that is not what the config says is refused.
+    await run("cp", third!, at("b/layer.tar"));
+    await run("tar", "-C", at(""), "-cf", tar, "a", "b", "c", "config.json", "manifest.json", "shared.tar");
+    await using other = await temporaryStore();
+    const lying = loadArchive(other.store, createReadStream(tar));
+    await expect(lying).rejects.toMatchObject({ code: "DIFF_ID_MISMATCH" });
+    expect(await other.store.list()).toEqual([]);
+  });
+
+  test.each<[string, readonly string[], string]>([
+    ["a root filesystem", ["etc"], "ARCHIVE_UNKNOWN"],
+    ["an archive without its blobs", ["index.json", "oci-layout"], "IMAGE_INCOMPLETE"],
+  ])("%s is refused", async (_what, members, code) => {
+    await using from = await temporaryStore();
+    await makeImage(from.store, ["x"]);
+    await run("mkdir", path.join(from.store.root, "etc"));
+    const tar = path.join(from.directory, "x.tar");
+    await run("tar", "-C", from.store.root, "-cf", tar, ...members);
+    await using into = await temporaryStore();
+    await expect(loadArchive(into.store, createReadStream(tar))).rejects.toMatchObject({ code });
+  });
+});
