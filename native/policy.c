@@ -1,7 +1,8 @@
 /*
  * gvproxy trusts its guest: it serves its own control API (which opens ports on the host and removes files) on the gateway's
  * port 80, maps .254 to the host's loopback, and dials whatever address a packet names. So what the guest sends is
- * judged here, by an allow list: ARP, IPv4 from its own subnet, and of the gateway only DNS, DHCP and ping.
+ * judged here, by an allow list: ARP, IPv4 from its own subnet, and of the gateway only DNS, DHCP, ping, and answers to what was
+ * forwarded from there.
  */
 #include "policy.h"
 
@@ -17,6 +18,11 @@ enum {
 	PROTOCOL_UDP = 17,
 	PORT_DNS = 53,
 	PORT_DHCP = 67,
+	/* gvproxy's own end of a forwarded connection: gVisor takes ports from here on (tcpip/ports, FirstEphemeral). */
+	FIRST_EPHEMERAL = 16000,
+	TCP_FLAGS = 13,
+	TCP_SYN = 0x02,
+	TCP_ACK = 0x10,
 };
 
 #define IPV4(a, b, c, d) ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
@@ -39,6 +45,17 @@ static bool source_allowed(uint32_t source)
 	if (source == 0) /* DHCP before there is an address */
 		return true;
 	return (source & subnet_mask) == subnet && source != gateway && source != host_alias && source != subnet_broadcast;
+}
+
+/*
+ * Forwarded connections come from the gateway's address, so answers to it must pass. Over TCP everything that does not open
+ * a connection is an answer; over UDP what goes to a port that gvproxy takes for forwarding: its services are all below.
+ */
+static bool is_answer(uint8_t protocol, uint16_t port, const uint8_t *payload, size_t length)
+{
+	if (protocol == PROTOCOL_UDP)
+		return port >= FIRST_EPHEMERAL;
+	return protocol == PROTOCOL_TCP && length > TCP_FLAGS && (payload[TCP_FLAGS] & (TCP_SYN | TCP_ACK)) != TCP_SYN;
 }
 
 bool frame_allowed(const struct policy *policy, const uint8_t *frame, size_t length)
@@ -75,7 +92,8 @@ bool frame_allowed(const struct policy *policy, const uint8_t *frame, size_t len
 		if (fragment)
 			return false;
 		return protocol == PROTOCOL_ICMP || (protocol == PROTOCOL_TCP && port == PORT_DNS) ||
-		       (protocol == PROTOCOL_UDP && (port == PORT_DNS || port == PORT_DHCP));
+		       (protocol == PROTOCOL_UDP && (port == PORT_DNS || port == PORT_DHCP)) ||
+		       is_answer(protocol, port, ip + header, total - header);
 	}
 	if (destination == host_alias)
 		return policy->host_loopback;
