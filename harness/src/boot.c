@@ -89,7 +89,8 @@ int boot(struct harness *h, const struct boot_config *config, struct failure *fa
   if ((h->cgroup_procs = open_cgroup(failure)) < 0) return -1;
   if (root_mount(h, config, failure) < 0) return -1;
   if (mounts_system(APP_ROOT, privileged, false, config->shm_size, failure) < 0) return -1;
-  if (etc_write(APP_ROOT, WORK "/etc", &etc, failure) < 0) return -1;
+  /* A build's root stays as the image has it: each step brings these files itself (sandbox.c). */
+  if ((config->root_flags & ROOT_VOLATILE) == 0 && etc_write(APP_ROOT, WORK "/etc", &etc, failure) < 0) return -1;
   for (size_t i = 0; i < config->mount_count; i++)
     if (mounts_apply(h, APP_ROOT, &config->mounts[i], failure) < 0) return -1;
   if (files_place(APP_ROOT, WORK "/files", config->files, config->file_count, failure) < 0) return -1;

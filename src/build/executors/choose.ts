@@ -15,9 +15,21 @@ export function lazyExecutor(home: AegisHome, isolation: Isolation, progress: Pr
 }
 
 async function choose(home: AegisHome, isolation: Isolation, progress: Progress): Promise<Executor> {
-  void progress;
-  if (isolation === "container" || isolation === "auto") return await container(home);
-  throw new AegisError("ISOLATION_UNAVAILABLE", "vm");
+  if (isolation === "container") return await container(home);
+  if (isolation === "vm") return await vm(home);
+  const { kvmVerdict } = await import("../../vmm/kvm.js");
+  const verdict = kvmVerdict();
+  if (verdict.usable) return await vm(home);
+  if (process.platform === "linux" && process.getuid?.() === 0) return await container(home);
+  progress.warn({
+    text: `RUN steps run in an emulated machine, which is slow: ${verdict.reason}. With hardware virtualization, or as root, they run at full speed`,
+  });
+  return await vm(home);
+}
+
+async function vm(home: AegisHome): Promise<Executor> {
+  const { vmExecutor } = await import("./vm.js");
+  return vmExecutor(home);
 }
 
 /** @throws AegisError ISOLATION_UNAVAILABLE */

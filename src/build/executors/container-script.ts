@@ -156,7 +156,7 @@ function text(request: RunRequest, { work, runc }: ScriptOptions, parts: Parts):
     ...request.lowers.map((lower, i) => `mount -o loop,ro${nodev} ${quote(lower.disk)} lower${i}`),
     // The disk holds one step's work and is thrown away: nothing is gained by flushing it to the platter.
     `mount -o loop,noatime,nobarrier${nodev} ${quote(request.scratch)} scratch`,
-    `mount -t overlay -o lowerdir=${overlay},upperdir=scratch/upper,workdir=scratch/work${nodev} overlay root`,
+    `mount -t overlay -o lowerdir=${overlay},upperdir=scratch/upper,workdir=scratch/work,redirect_dir=off,metacopy=off${nodev} overlay root`,
     ...(request.privileged ? [] : devices),
     ...parts.mounts,
     "exec 0</dev/null",

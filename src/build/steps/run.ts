@@ -97,6 +97,7 @@ async function execute(
     env: withHome([...input.env, ...input.quietEnv], user.home),
     cwd: input.cwd,
     user,
+    userSpec: input.user,
     network: input.network,
     privileged: input.privileged,
     hostname: input.hostname,

@@ -1,0 +1,191 @@
+/**
+ * Runs a step in a microVM: the harness boots on the same image disks with a scratch disk above them, and starts the step in
+ * a sandbox that looks like the container executor's. Nothing is mounted on the host; what the step wrote is read from the
+ * scratch disk after the machine has ended in order.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, rm } from "node:fs/promises";
+import { availableParallelism, totalmem } from "node:os";
+import path from "node:path";
+import type { GuestFile, GuestMount } from "../../guest/index.js";
+import { AegisError } from "../../support/errors.js";
+import type { AegisHome } from "../../support/home.js";
+import { type CacheLease, leaseCache } from "../cache/mounts.js";
+import type { Executor, RunOutcome, RunRequest } from "./types.js";
+
+/** Hello comes within two seconds even by emulation; a machine shared with others may need more. */
+const helloTimeoutMs = 60_000;
+const shutdownGraceMs = 10_000;
+
+export function vmExecutor(home: AegisHome): Executor {
+  return { name: "vm", stacksScratch: false, run: (request) => run(home, request) };
+}
+
+interface Devices {
+  readonly disks: { readonly path: string; readonly readOnly: boolean }[];
+  readonly shares: { readonly tag: string; readonly hostPath: string; readonly readOnly: boolean }[];
+  readonly mounts: GuestMount[];
+  readonly files: GuestFile[];
+  readonly leases: CacheLease[];
+}
+
+async function run(home: AegisHome, request: RunRequest): Promise<RunOutcome> {
+  const id = `b${process.pid}-${randomBytes(3).toString("hex")}`;
+  const socketDir = path.join(home.sockets, id);
+  const consoleLog = path.join(home.tmp, `console-${id}.log`);
+  const devices: Devices = { disks: [], shares: [], mounts: [], files: [], leases: [] };
+  await mkdir(socketDir, { mode: 0o700 });
+  try {
+    await attach(home, request, devices);
+    return await withMachine(home, request, { id, socketDir, consoleLog, devices });
+  } finally {
+    for (const lease of devices.leases) await lease.release();
+    await rm(socketDir, { recursive: true, force: true });
+    await rm(consoleLog, { force: true });
+  }
+}
+
+async function attach(home: AegisHome, request: RunRequest, devices: Devices): Promise<void> {
+  for (const { disk, directory } of request.lowers) {
+    if (directory !== "/") throw new AegisError("INTERNAL", "a machine's lowers are whole disks");
+    devices.disks.push({ path: disk, readOnly: true });
+  }
+  devices.disks.push({ path: request.scratch, readOnly: false });
+  for (const [i, mount] of request.mounts.entries()) {
+    switch (mount.type) {
+      case "tmpfs":
+        devices.mounts.push({ type: "tmpfs", target: mount.target, size: mount.size, noexec: true });
+        break;
+      case "file": {
+        const { target, mode, uid, gid, content } = mount;
+        devices.files.push({ path: target, mode, owner: `${uid}:${gid}`, content });
+        break;
+      }
+      case "disk": {
+        const { target, subpath, readOnly } = mount;
+        const disk = devices.disks.push({ path: mount.disk, readOnly: true }) - 1;
+        devices.mounts.push({ type: "disk", disk, subpath: `/${subpath}`, target, readOnly, discard: !readOnly });
+        break;
+      }
+      case "cache": {
+        const lease = await leaseCache(home, mount.cache);
+        devices.leases.push(lease);
+        devices.shares.push({ tag: `cache${i}`, hostPath: lease.directory, readOnly: mount.readOnly });
+        devices.mounts.push({ type: "virtiofs", tag: `cache${i}`, target: mount.target, readOnly: mount.readOnly });
+        break;
+      }
+      case "socket":
+        throw new AegisError("ISOLATION_UNAVAILABLE", "an SSH agent can't be reached from a microVM", {
+          hint: "build with --isolation container",
+        });
+    }
+  }
+}
+
+interface Site {
+  readonly id: string;
+  readonly socketDir: string;
+  readonly consoleLog: string;
+  readonly devices: Devices;
+}
+
+async function withMachine(home: AegisHome, request: RunRequest, site: Site): Promise<RunOutcome> {
+  const [{ ensureBootFiles, startMachine, startNetwork }, { connectGuest }] = await Promise.all([
+    import("../../vmm/index.js"),
+    import("../../guest/index.js"),
+  ]);
+  const bootFiles = await ensureBootFiles(home);
+  await using network =
+    request.network === "none"
+      ? undefined
+      : await startNetwork(home, { socketDir: site.socketDir, hostLoopback: request.network === "host" });
+  await using machine = await startMachine({
+    name: `aegis-build-${site.id}`,
+    memoryMiB: memoryMiB(),
+    cpus: availableParallelism(),
+    ...bootFiles,
+    disks: site.devices.disks,
+    shares: site.devices.shares,
+    network: network && { socket: network.socket, mac: network.mac },
+    consoleLog: site.consoleLog,
+    socketDir: site.socketDir,
+  });
+  const abort = () => void machine.kill();
+  request.signal?.addEventListener("abort", abort);
+  try {
+    const guest = await connectGuest(machine.control, { timeoutMs: helloTimeoutMs });
+    // What ends the conversation is told by the call that waits for an answer.
+    guest.closed.catch(() => undefined);
+    const upper = request.lowers.length;
+    await guest.boot({
+      hostname: request.hostname,
+      root: { lowers: request.lowers.map((_, i) => i), upper, volatile: true },
+      network: network?.guest,
+      extraHosts: [],
+      mounts: [],
+      files: [],
+      ports: [],
+      errorLogs: [],
+    });
+    const outcome = await step(guest, request, site.devices);
+    await guest.shutdown({ signal: 15, graceMs: shutdownGraceMs });
+    await machine.exited;
+    return outcome;
+  } catch (error) {
+    request.signal?.throwIfAborted();
+    throw await explained(error, machine);
+  } finally {
+    request.signal?.removeEventListener("abort", abort);
+  }
+}
+
+async function step(
+  guest: import("../../guest/index.js").Guest,
+  request: RunRequest,
+  devices: Devices,
+): Promise<RunOutcome> {
+  const running = await guest.exec({
+    argv: request.argv,
+    env: request.env,
+    user: request.userSpec,
+    cwd: request.cwd,
+    privileged: request.privileged,
+    createCwd: true,
+    sandbox: {
+      hostname: request.hostname,
+      network: request.network === "none" ? "none" : "guest",
+      insecure: request.privileged,
+      shmSize: request.shmSize,
+      mounts: devices.mounts,
+      files: devices.files,
+      extraHosts: request.extraHosts,
+    },
+  });
+  running.stdin.end();
+  running.stdout.on("data", (chunk: Buffer) => request.output("stdout", chunk));
+  running.stderr.on("data", (chunk: Buffer) => request.output("stderr", chunk));
+  const ended = (stream: NodeJS.ReadableStream) =>
+    new Promise<void>((resolve) => stream.once("close", () => resolve()));
+  const [exit] = await Promise.all([running.exited, ended(running.stdout), ended(running.stderr)]);
+  if (exit.startError !== undefined) {
+    const { stage, errno, path: subject, interpreter } = exit.startError;
+    const what = interpreter === undefined ? subject : `${subject}, whose interpreter ${interpreter} is missing`;
+    return { exitCode: errno === "EACCES" ? 126 : 127, oomKilled: false, startError: `${stage}: ${what}: ${errno}` };
+  }
+  const code = exit.code ?? (exit.signal === undefined ? 1 : 128 + exit.signal);
+  return { exitCode: code, oomKilled: exit.oomKilled };
+}
+
+/** Half of the machine, at most 4 GiB: a build step is often the largest thing that runs. */
+const memoryMiB = (): number => Math.max(512, Math.min(4096, Math.floor(totalmem() / 2 ** 21)));
+
+async function explained(error: unknown, machine: { consoleTail(lines?: number): Promise<string> }): Promise<unknown> {
+  if (!(error instanceof AegisError) || error.context !== undefined) return error;
+  const tail = await machine.consoleTail(20).catch(() => "");
+  return new AegisError(error.code, error.message, {
+    exitCode: error.exitCode,
+    cause: error,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    ...(tail === "" ? {} : { context: tail }),
+  });
+}
