@@ -6,7 +6,7 @@ import path from "node:path";
 import { createExt4Writer } from "../ext4/index.js";
 import type { ImageStore } from "../oci/store.js";
 import type { Descriptor, ImageConfig } from "../oci/types.js";
-import { replaceFile } from "../support/files.js";
+import { replaceFile, sweepTemporary } from "../support/files.js";
 import type { AegisHome } from "../support/home.js";
 import { withLock } from "../support/locks.js";
 import { baseDisk, chainOf, chooseBase, deltaDisk, diskUuid, exists, type LayerStack, layerStack } from "./chains.js";
@@ -29,7 +29,7 @@ export interface RootImage {
  * @throws AegisError IMAGE_INCONSISTENT, LAYER_CORRUPT, and whatever reading layers and writing ext4 throw
  */
 export async function ensureRootDisks(
-  home: Pick<AegisHome, "disks" | "tmp" | "locks">,
+  home: Pick<AegisHome, "disks" | "locks">,
   store: Pick<ImageStore, "openBlob">,
   image: RootImage,
   options: StreamOptions = {},
@@ -49,7 +49,7 @@ export async function ensureRootDisks(
 }
 
 async function ensureBase(
-  home: Pick<AegisHome, "disks" | "tmp" | "locks">,
+  home: Pick<AegisHome, "disks" | "locks">,
   store: Pick<ImageStore, "openBlob">,
   stack: LayerStack,
   length: number,
@@ -67,7 +67,7 @@ async function ensureBase(
 }
 
 async function ensureDelta(
-  home: Pick<AegisHome, "disks" | "tmp" | "locks">,
+  home: Pick<AegisHome, "disks" | "locks">,
   store: Pick<ImageStore, "openBlob">,
   stack: LayerStack,
   length: number,
@@ -88,13 +88,14 @@ async function ensureDelta(
 
 /** Runs `fill` for a disk that is missing, in one process at a time. */
 async function ensureDisk(
-  home: Pick<AegisHome, "disks" | "tmp" | "locks">,
+  home: Pick<AegisHome, "disks" | "locks">,
   disk: ImageDisk,
   fill: (fd: number) => Promise<void>,
 ): Promise<void> {
   if (await exists(disk.path)) return;
   await withLock(path.join(home.locks, `disk-${path.basename(disk.path, ".ext4")}`), async () => {
     if (await exists(disk.path)) return;
-    await replaceFile(disk.path, (file) => fill(file.fd), { mode: 0o400, tmpDir: home.tmp });
+    await sweepTemporary(home.disks);
+    await replaceFile(disk.path, (file) => fill(file.fd), { mode: 0o400 });
   });
 }

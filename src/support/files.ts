@@ -1,7 +1,8 @@
 /** Writes that are never half visible: temporary file, fsync, rename, fsync of the directory. */
 import { randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import path from "node:path";
+import { hasErrno } from "./errors.js";
 
 /** Replaces `target` with what `fill` writes; on failure nothing is left and the old content stays. */
 export async function replaceFile(
@@ -36,6 +37,29 @@ export async function publish(temporary: string, target: string): Promise<void> 
 /** A fresh name for a temporary file; the pid in it lets a later run sweep what a killed one left. */
 export function temporaryPath(directory: string, name: string): string {
   return path.join(directory, `.tmp-${process.pid}-${randomBytes(6).toString("hex")}-${name.slice(0, 64)}`);
+}
+
+/** Removes temporary files in `directory` whose process is gone. */
+export async function sweepTemporary(directory: string): Promise<void> {
+  let names: readonly string[] = [];
+  try {
+    names = await readdir(directory);
+  } catch (error) {
+    if (!hasErrno(error, "ENOENT")) throw error;
+  }
+  for (const name of names) {
+    const pid = Number(/^\.tmp-(\d+)-/.exec(name)?.[1]);
+    if (pid > 0 && !isRunning(pid)) await rm(path.join(directory, name), { recursive: true, force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return hasErrno(error, "EPERM");
+  }
 }
 
 async function syncDirectory(directory: string): Promise<void> {

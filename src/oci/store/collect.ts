@@ -2,7 +2,7 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import type { Digest } from "../../support/brands.js";
-import { hasErrno } from "../../support/errors.js";
+import { sweepTemporary } from "../../support/files.js";
 import type { LeaseBook } from "../../support/leases.js";
 import { isDigest } from "../digests.js";
 import { maxDocumentSize } from "../documents.js";
@@ -53,27 +53,5 @@ async function leadsTo(root: string, digest: Digest): Promise<ReadonlySet<Digest
   } catch {
     // Not a document, or not here: nothing hangs on it.
     return new Set([digest]);
-  }
-}
-
-async function sweepTemporary(directory: string): Promise<void> {
-  let names: readonly string[] = [];
-  try {
-    names = await readdir(directory);
-  } catch (error) {
-    if (!hasErrno(error, "ENOENT")) throw error;
-  }
-  for (const name of names) {
-    const pid = Number(/^\.tmp-(\d+)-/.exec(name)?.[1]);
-    if (pid > 0 && !isRunning(pid)) await rm(path.join(directory, name), { recursive: true, force: true });
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return hasErrno(error, "EPERM");
   }
 }
