@@ -1,6 +1,6 @@
 /**
- * Tree entries to tar, byte for byte what Go's archive/tar writes for containerd and BuildKit (Format = PAX): a plain ustar
- * header, preceded by an extended one only where ustar can't hold a value. The same tree gives the same bytes everywhere.
+ * Tree entries to tar, byte for byte what Go's archive/tar writes for BuildKit: a plain ustar header, preceded by an
+ * extended one only where ustar can't hold a value. The same tree gives the same bytes everywhere.
  */
 import { type ByteString, byteString } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
@@ -82,6 +82,7 @@ export function encodeHeader(entry: TreeEntry): Buffer[] {
     if (!fits) records.set(key!, String(value) as ByteString);
   };
 
+  const split = splitPath(path);
   putName(block, fields.name, path, "path", records);
   octal(fields.mode, entry.mode);
   octal(fields.uid, entry.uid, "uid");
@@ -94,8 +95,26 @@ export function encodeHeader(entry: TreeEntry): Buffer[] {
   octal(fields.devMajor, isDevice ? (entry.devMajor ?? 0) : 0);
   octal(fields.devMinor, isDevice ? (entry.devMinor ?? 0) : 0);
   for (const [name, value] of entry.xattrs ?? []) records.set(xattrKey(name), byteString(value));
+  if (split && records.size === 1 && records.has("path")) {
+    records.delete("path");
+    block.fill(0, fields.name[0], fields.name[1]);
+    block.write(split.name, fields.name[0], "latin1");
+    block.write(split.prefix, fields.prefix[0], "latin1");
+  }
   finishBlock(block);
   return records.size === 0 ? [block] : [...extendedHeader(path, encodePax(records)), block];
+}
+
+/** A long path divided as ustar can hold it, at the last slash that the prefix reaches. */
+function splitPath(path: string): { readonly prefix: string; readonly name: string } | undefined {
+  const [, nameLength] = fields.name;
+  const [, prefixLength] = fields.prefix;
+  if (path.length <= nameLength || toAscii(path) !== path) return undefined;
+  const reach = path.length > prefixLength + 1 ? prefixLength + 1 : path.length - (path.endsWith("/") ? 1 : 0);
+  const slash = path.lastIndexOf("/", reach - 1);
+  const name = path.slice(slash + 1);
+  if (slash <= 0 || name === "" || name.length > nameLength) return undefined;
+  return { prefix: path.slice(0, slash), name };
 }
 
 function extendedHeader(path: string, body: Buffer): Buffer[] {

@@ -1,3 +1,5 @@
+import { readFile } from "node:fs/promises";
+import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
 import { extract, pack } from "tar-stream";
 import { describe, expect, test } from "vitest";
@@ -304,5 +306,12 @@ describe("the decoder", () => {
       }),
       { numRuns: 400 },
     );
+  });
+});
+
+describe("layers recorded from BuildKit (Docker 28.5)", () => {
+  test.each(["plain", "owned", "run"])("%s comes out of our encoder byte for byte", async (name) => {
+    const recorded = gunzipSync(await readFile(new URL(`recorded/buildkit-${name}.tar.gz`, import.meta.url)));
+    expect(encode(decode(recorded)).equals(recorded)).toBe(true);
   });
 });
