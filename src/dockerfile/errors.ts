@@ -14,13 +14,12 @@ export interface FaultOptions {
 }
 
 /** Something wrong within one instruction, its place in the file not yet known. */
-export class Fault extends Error {
-  override readonly name = "Fault";
-  constructor(
-    message: string,
-    readonly options: FaultOptions = {},
-  ) {
-    super(message);
+export class Fault extends AegisError {
+  readonly at: string | undefined;
+
+  constructor(message: string, options: FaultOptions = {}) {
+    super(options.code ?? "DOCKERFILE_SYNTAX", message, options.hint === undefined ? {} : { hint: options.hint });
+    this.at = options.at;
   }
 }
 
@@ -36,19 +35,15 @@ export function located<T>(file: SourceFile | undefined, range: SourceRange, bod
 
 /** The coded error for a fault of the instruction at `range`. */
 export function faultAt(file: SourceFile | undefined, range: SourceRange, fault: Fault): AegisError {
-  const place = placeOf(file, range, fault.options.at);
+  const place = placeOf(file, range, fault.at);
   const name = file?.name ?? "Dockerfile";
-  return new AegisError(
-    fault.options.code ?? "DOCKERFILE_SYNTAX",
-    `${name}:${place.line}:${place.column}: ${fault.message}`,
-    {
-      ...(fault.options.hint === undefined ? {} : { hint: fault.options.hint }),
-      ...(file === undefined
-        ? {}
-        : { context: excerpt(file, { ...range, startLine: place.line, endLine: place.line }, place.column) }),
-      details: { file: name, line: place.line, column: place.column, endLine: range.endLine },
-    },
-  );
+  return new AegisError(fault.code, `${name}:${place.line}:${place.column}: ${fault.message}`, {
+    ...(fault.hint === undefined ? {} : { hint: fault.hint }),
+    ...(file === undefined
+      ? {}
+      : { context: excerpt(file, { ...range, startLine: place.line, endLine: place.line }, place.column) }),
+    details: { file: name, line: place.line, column: place.column, endLine: range.endLine },
+  });
 }
 
 function placeOf(

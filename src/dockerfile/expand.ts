@@ -54,7 +54,7 @@ const blank: FaultOptions = {
 
 /**
  * The same instruction with all its words expanded in `lookup`'s scope: one scope for the whole instruction, so `ENV a=1 b=$a` gives `b`
- * the value that `a` had before.
+ * the value that `a` had before. Only of ARG each definition sees those before it on the line, so it is expanded one definition at a time.
  * @throws AegisError DOCKERFILE_EXPANSION, DOCKERFILE_SYNTAX
  */
 export function expandInstruction(instruction: Instruction, lookup: Lookup, options: ExpandOptions = {}): Instruction {
@@ -69,7 +69,7 @@ export function expandInstruction(instruction: Instruction, lookup: Lookup, opti
       case "ARG":
         return {
           ...instruction,
-          args: instruction.args.map((arg) => ({ ...arg, name: word(arg.name), ...optional("value", arg.value) })),
+          args: instruction.args.map((arg) => ({ ...arg, ...optional("value", arg.value) })),
         };
       case "COPY":
         return {

@@ -14,10 +14,13 @@ export interface Flags {
 }
 
 /**
- * Takes the flags off the front of an instruction's arguments. Quotes may surround a value or part of it and are removed; a backslash
- * (whatever the escape directive says) takes the next character literally; `--` alone ends the flags.
+ * Takes the flags off the front of an instruction's arguments. Quotes may surround a value or part of it and are removed; the escape
+ * character takes the next character literally; `--` alone ends the flags.
  */
-export function extractFlags(text: string): { readonly flags: readonly string[]; readonly rest: string } {
+export function extractFlags(
+  text: string,
+  escapeCharacter: string,
+): { readonly flags: readonly string[]; readonly rest: string } {
   const chars = [...text];
   const flags: string[] = [];
   let i = 0;
@@ -30,7 +33,7 @@ export function extractFlags(text: string): { readonly flags: readonly string[];
       const ch = chars[i]!;
       if (ch === quote) quote = undefined;
       else if (quote === undefined && (ch === "'" || ch === '"')) quote = ch;
-      else if (ch !== "\\") word += ch;
+      else if (ch !== escapeCharacter) word += ch;
       else if (i + 1 < chars.length) word += chars[++i]!;
     }
     if (word === "--") return { flags, rest: chars.slice(i).join("") };

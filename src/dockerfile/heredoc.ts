@@ -15,13 +15,15 @@ const nothing = (): undefined => undefined;
 
 /** The mark that a raw word is, or undefined when it is none (`<<<`, `<<` alone, several words). */
 export function heredocMark(word: string): HeredocMark | undefined {
-  const match = /^(\d*)<<(-?)([^<]+)$/.exec(word);
+  const match = /^(\d*)<<(-?)\s*([^<]+)$/.exec(word);
   if (!match) return undefined;
   const rest = match[3]!;
   const plain = lexWords(rest, nothing, { keepUnset: true });
-  const raw = lexWords(rest, nothing, { keepUnset: true, rawQuotes: true, rawEscapes: true });
+  const raw = lexWords(rest, nothing, { keepUnset: true, rawQuotes: true });
   if (plain.length !== 1 || raw.length !== 1) return undefined;
-  return { name: plain[0]!, chomp: match[2] === "-", expand: plain[0] === raw[0], fileDescriptor: Number(match[1]) };
+  // An escaped quote is in both and an escape in neither: only quotes that quote make the body literal.
+  const expand = plain[0] === raw[0];
+  return { name: plain[0]!, chomp: match[2] === "-", expand, fileDescriptor: Number(match[1]) };
 }
 
 /** All marks on an instruction's line, in order. A line whose quotes don't balance has none. */

@@ -101,5 +101,5 @@ function goTokens(pattern: string): readonly GoToken[] {
   return tokens;
 }
 
-/** True when a COPY or ADD source has a wildcard in it. */
-export const hasWildcard = (path: string): boolean => /[*?[]/.test(path);
+/** True when a COPY or ADD source has a wildcard in it; an escaped one is none, and without any the path is taken literally, escapes too. */
+export const hasWildcard = (path: string): boolean => /[*?[]/.test(path.replace(/\\./gs, ""));

@@ -97,6 +97,13 @@ class Lexer {
         const value = this.doubleQuoted(rawEscapes);
         text += value;
         words.addWhole(value);
+      } else if (ch === "<" && this.chars[this.at + 1] === "<") {
+        // The name of a here-document may stand apart from its mark.
+        let mark = "";
+        do mark += this.next();
+        while (mark === "<" || isSpace(this.peek() ?? ""));
+        text += mark;
+        words.addWhole(mark);
       } else if (ch === this.escape) {
         this.at++;
         if (rawEscapes) {
@@ -169,8 +176,9 @@ class Lexer {
     if (emptyIsUnset) modifier = this.next() ?? "";
     const shown = emptyIsUnset ? `:${modifier}` : modifier;
     const isPattern = modifier === "#" || modifier === "%";
-    if (!emptyIsUnset && !/^[-+?#%]$/.test(modifier))
+    if (!(emptyIsUnset ? /^[-+?]$/ : /^[-+?#%]$/).test(modifier)) {
       throw this.fault(`unsupported modifier (${shown}) in substitution`);
+    }
     const word = this.processUntil("}", isPattern, "missing '}'").text;
     const value = this.valueOf(name);
     if (value === undefined && this.options.keepUnset) return `\${${name}${shown}${word}}`;
@@ -183,14 +191,11 @@ class Lexer {
       case "?":
         if (present) return value;
         throw this.fault(`${name}: ${word || `is not allowed to be ${value === undefined ? "unset" : "empty"}`}`);
-      case "#":
-      case "%": {
+      default: {
         const greedy = word.startsWith(modifier);
         const remove = modifier === "#" ? removePrefix : removeSuffix;
         return remove(value ?? "", greedy ? word.slice(1) : word, greedy);
       }
-      default:
-        throw this.fault(`unsupported modifier (${shown}) in substitution`);
     }
   }
 

@@ -2,9 +2,10 @@
  * Text to statements: parser directives, comments, continuation lines, flags and here-documents. What an instruction's arguments mean is
  * not known here.
  */
-import { Fault, faultAt } from "./errors.js";
+import { Fault, faultAt, located } from "./errors.js";
 import { extractFlags } from "./flags.js";
 import { heredocMarks, withoutTabs } from "./heredoc.js";
+import { parseCheckOptions } from "./lint/options.js";
 import { cutWhitespace, linesWithEnds, trimLineEnd, trimSpace, trimStart } from "./text.js";
 import type { Dialect, Directives, EscapeCharacter, Heredoc, LintWarning, SourceFile, SourceRange } from "./types.js";
 import { parseJsonForm } from "./words.js";
@@ -98,26 +99,26 @@ export function splitStatement(
   escapeCharacter: EscapeCharacter,
 ): Omit<Statement, "range" | "heredocs" | "comments"> {
   const [name, tail] = cutWhitespace(trimSpace(source));
-  const { flags, rest } = extractFlags(tail ?? "");
+  const { flags, rest } = extractFlags(tail ?? "", escapeCharacter);
   return { name, kind: name.toUpperCase(), flags, rest: trimSpace(rest), source, escape: escapeCharacter };
 }
 
 /**
- * Directives stand in `# name=value` comments before anything else; other comments of that form don't end them.
+ * Directives stand in `# name=value` comments before anything else; the first line that is none ends them.
  */
 function readDirectives(file: SourceFile): { readonly directives: Directives; readonly escape: EscapeCharacter } {
   const found: { syntax?: string; escape?: string; check?: string } = {};
   for (const [index, line] of file.lines.entries()) {
     const text = trimStart(line);
     const match = /^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$/.exec(text);
-    if (!match) break;
-    const key = match[1]!.toLowerCase();
-    if (key !== "syntax" && key !== "escape" && key !== "check") continue;
+    const key = match?.[1]?.toLowerCase();
+    if (!match || (key !== "syntax" && key !== "escape" && key !== "check")) break;
     const range = { startLine: index + 1, endLine: index + 1 };
     if (found[key] !== undefined) {
       throw faultAt(file, range, new Fault(`only one ${key} parser directive can be used`, { at: text }));
     }
     found[key] = match[2]!;
+    if (key === "check") located(file, range, () => parseCheckOptions(match[2]));
     if (key === "escape" && match[2] !== "`" && match[2] !== "\\") {
       const message = `invalid escape character '${match[2]}'`;
       throw faultAt(file, range, new Fault(message, { hint: "it is either ` or \\", at: match[2]! }));

@@ -144,7 +144,7 @@ function parsed(text: string): Template {
     throw new AegisError(
       "RENDER_SYNTAX",
       `template: ${error.message}`,
-      error.options.hint === undefined ? {} : { hint: error.options.hint },
+      error.hint === undefined ? {} : { hint: error.hint },
     );
   }
 }

@@ -4,8 +4,8 @@ import { readFlags } from "../flags.js";
 import { type Statement, splitStatement } from "../statements.js";
 import { splitWhitespace, trimSpace } from "../text.js";
 import type { Stage } from "../types.js";
-import { descriptionOf } from "./config.js";
-import { atLeastOne, type ReadContext } from "./reader.js";
+import { descriptionOf, readPairs } from "./config.js";
+import { atLeastOne, jsonForm, type ReadContext } from "./reader.js";
 
 const reservedNames = ["context", "scratch"];
 
@@ -63,11 +63,22 @@ const isLower = (text: string): boolean => text === text.toLowerCase();
 export function readOnbuild(statement: Statement): string {
   atLeastOne(statement);
   readFlags(statement.flags, {}, "ONBUILD");
-  const trigger = splitStatement(statement.rest, statement.escape).kind;
+  const inner = splitStatement(statement.rest, statement.escape);
+  const trigger = inner.kind;
   if (trigger === "ONBUILD") throw new Fault("ONBUILD can not be the trigger of ONBUILD", { at: statement.rest });
   if (trigger === "FROM" || trigger === "MAINTAINER") {
     throw new Fault(`${trigger} isn't allowed as an ONBUILD trigger`, { at: statement.rest });
   }
+  checkTrigger({ ...statement, ...inner });
   const expression = statement.source.replace(/^\s*ONBUILD\s*/i, "");
   return statement.heredocs.reduce((text, heredoc) => `${text}\n${heredoc.raw}${heredoc.name}`, expression);
 }
+
+/** What is wrong with a trigger's words shows at once; unknown instructions and flags only when it fires, as in the reference. */
+function checkTrigger(trigger: Statement): void {
+  if (trigger.rest === "") return;
+  if (trigger.kind === "ENV" || trigger.kind === "LABEL") readPairs({ ...trigger, flags: [] }, { warn: () => {} });
+  else if (jsonKinds.has(trigger.kind)) jsonForm(trigger.rest);
+}
+
+const jsonKinds = new Set(["ADD", "CMD", "COPY", "ENTRYPOINT", "RUN", "SHELL", "VOLUME"]);

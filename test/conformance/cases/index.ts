@@ -1,0 +1,7 @@
+/** All suites by name; each has a recording of that name. */
+import type { ConformanceCase } from "../lib/case.js";
+import { ignore, wildcard } from "./ignore.js";
+import { language } from "./language.js";
+import { words } from "./words.js";
+
+export const suites: Readonly<Record<string, readonly ConformanceCase[]>> = { words, language, ignore, wildcard };
