@@ -35,6 +35,8 @@ const knownIncompat =
   incompat.encrypt |
   incompat.casefold;
 
+const MAX_CACHED_TABLES = 65536;
+
 export interface OpenOptions {
   /** False lets damaged or altered metadata through, as far as it makes sense. True unless told. */
   readonly verifyChecksums?: boolean | undefined;
@@ -69,6 +71,15 @@ export function openFilesystem(
   const hasIncompat = (feature: number) => (superblock.featureIncompat & feature) !== 0;
   const seed = hasIncompat(incompat.checksumSeed) ? superblock.checksumSeed : checksumSeed(superblock.uuid);
   const device = new BlockDevice(source, shape.blockSize, shape.blocks, journaled);
+  const tables = new Map<number, number>();
+  const tableOf = (group: number): number => {
+    const known = tables.get(group);
+    if (known !== undefined) return known;
+    if (tables.size === MAX_CACHED_TABLES) tables.clear();
+    const table = inodeTable(filesystem, group);
+    tables.set(group, table);
+    return table;
+  };
   const filesystem: Filesystem = {
     device,
     superblock,
@@ -80,7 +91,7 @@ export function openFilesystem(
       const group = Math.floor((number - 1) / superblock.inodesPerGroup);
       const index = (number - 1) % superblock.inodesPerGroup;
       const offset = index * shape.inodeSize;
-      const block = device.block(inodeTable(filesystem, group) + Math.floor(offset / shape.blockSize));
+      const block = device.block(tableOf(group) + Math.floor(offset / shape.blockSize));
       const at = offset % shape.blockSize;
       return decodeInode(filesystem, number, block.subarray(at, at + shape.inodeSize));
     },

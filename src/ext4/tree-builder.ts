@@ -68,6 +68,12 @@ export class TreeBuilder {
     }
   }
 
+  symlinkTarget(inode: number): ByteString {
+    return this.inodes.targets
+      .bytes(this.inodes.payload[inode]!, this.inodes.size[inode]!)
+      .toString("latin1") as ByteString;
+  }
+
   /** Makes `path` a directory with these attributes, or gives them to the directory that is there. */
   putDirectory(path: ByteString, attributes: Attributes): number {
     if (path === "") {
@@ -109,7 +115,7 @@ export class TreeBuilder {
 
   /** Makes `path` another name of the inode at `target`. */
   putLink(path: ByteString, target: ByteString, mtime: Timespec): void {
-    const inode = this.find(target);
+    const inode = this.#linkTarget(target);
     if (inode === 0 || this.isDirectory(inode)) {
       throw new AegisError(
         "EXT4_LINK_TARGET",
@@ -210,12 +216,20 @@ export class TreeBuilder {
     return { parent: directory, start: slash + 1 };
   }
 
+  /** What a hard link leads to: symlinks are followed before the last component. 0 if there is nothing. */
+  #linkTarget(path: string): number {
+    const slash = path.lastIndexOf("/");
+    const directory = slash < 0 ? ROOT_INODE : this.#walk(ROOT_INODE, path.slice(0, slash));
+    const entry = directory === 0 ? 0 : this.names.lookup(directory, path, slash + 1);
+    return entry === 0 ? 0 : this.names.inode[entry]!;
+  }
+
   #enter(directory: number, path: string, start: number, end: number, mtime: Timespec): number {
     const entry = this.names.lookup(directory, path, start, end);
     if (entry !== 0) {
       const inode = this.names.inode[entry]!;
       if (this.isDirectory(inode)) return inode;
-      const followed = this.names.layer[entry] === this.layer ? this.#follow(directory, inode) : 0;
+      const followed = this.names.layer[entry] === this.layer ? this.#walk(directory, path.slice(start, end)) : 0;
       if (followed !== 0) return followed;
       this.#removeEntry(entry);
     }
@@ -223,23 +237,12 @@ export class TreeBuilder {
     return this.#makeDirectory(directory, path, start, end, attributes);
   }
 
-  /** The directory that a symlink in `directory` leads to, never out of this tree; 0 if it leads to none. */
-  #follow(directory: number, symlink: number): number {
+  /** The directory that a path leads to from another one, never out of this tree; 0 if it leads to none. */
+  #walk(from: number, path: string): number {
     let budget = MAX_SYMLINKS;
-    let at = directory;
-    const pending = [symlink];
-    const todo: string[] = [];
-    while (pending.length > 0 || todo.length > 0) {
-      const link = pending.pop();
-      if (link !== undefined) {
-        if ((this.inodes.mode[link]! & fileMode.mask) !== fileMode.symlink || budget-- === 0) return 0;
-        const target = this.inodes.targets
-          .bytes(this.inodes.payload[link]!, this.inodes.size[link]!)
-          .toString("latin1");
-        if (target.startsWith("/")) at = ROOT_INODE;
-        todo.push(...target.split("/").reverse());
-        continue;
-      }
+    let at = from;
+    const todo = path.split("/").reverse();
+    while (todo.length > 0) {
       const name = todo.pop()!;
       if (name === "" || name === ".") continue;
       if (name === "..") {
@@ -247,10 +250,16 @@ export class TreeBuilder {
         continue;
       }
       const entry = this.names.lookup(at, name);
-      if (entry === 0) return 0;
-      const inode = this.names.inode[entry]!;
-      if (this.isDirectory(inode)) at = inode;
-      else pending.push(inode);
+      const inode = entry === 0 ? 0 : this.names.inode[entry]!;
+      const type = inode === 0 ? 0 : this.inodes.mode[inode]! & fileMode.mask;
+      if (type === fileMode.directory) {
+        at = inode;
+        continue;
+      }
+      if (type !== fileMode.symlink || budget-- === 0) return 0;
+      const target = this.symlinkTarget(inode);
+      if (target.startsWith("/")) at = ROOT_INODE;
+      for (const part of target.split("/").reverse()) todo.push(part);
     }
     return at;
   }

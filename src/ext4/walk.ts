@@ -18,7 +18,7 @@ export interface WalkOptions {
 
 const BUFFER_SIZE = 1 << 20;
 /** Bounds on what a hostile image can make a walk remember. */
-const MAX_DIRECTORY_ENTRIES = 4_000_000;
+const MAX_HELD_ENTRIES = 4_000_000;
 const MAX_PATH_LENGTH = 65536;
 
 interface Level {
@@ -38,8 +38,12 @@ export async function walkTree(fs: Filesystem, root: Ext4Inode, sink: TreeSink, 
   const directories = new Set<number>([root.number]);
   const links = new Map<number, ByteString>();
   const stack: Level[] = [];
-  const open = (path: ByteString, inode: Ext4Inode) =>
-    stack.push({ path, entries: sortedEntries(fs, inode, budget), next: 0 });
+  let held = 0;
+  const open = (path: ByteString, inode: Ext4Inode) => {
+    const entries = sortedEntries(fs, inode, budget, MAX_HELD_ENTRIES - held);
+    held += entries.length;
+    stack.push({ path, entries, next: 0 });
+  };
 
   sink.entry(toEntry(fs, "" as ByteString, root, undefined));
   open("" as ByteString, root);
@@ -47,6 +51,7 @@ export async function walkTree(fs: Filesystem, root: Ext4Inode, sink: TreeSink, 
     const dirent = level.entries[level.next++];
     if (!dirent) {
       stack.pop();
+      held -= level.entries.length;
       continue;
     }
     options.signal?.throwIfAborted();
@@ -86,11 +91,12 @@ async function pushContent(
   }
 }
 
-function sortedEntries(fs: Filesystem, inode: Ext4Inode, budget: BlockBudget): Ext4Dirent[] {
+function sortedEntries(fs: Filesystem, inode: Ext4Inode, budget: BlockBudget, limit: number): Ext4Dirent[] {
   const entries: Ext4Dirent[] = [];
   for (const entry of readDirectory(fs, inode, budget)) {
-    if (entries.length === MAX_DIRECTORY_ENTRIES)
-      throw unsupported(`directories of more than ${MAX_DIRECTORY_ENTRIES} entries`);
+    if (entries.length === limit) {
+      throw unsupported(`more than ${MAX_HELD_ENTRIES} names in a directory and those above it`);
+    }
     entries.push(entry);
   }
   // Code units are bytes here, so this is byte order.

@@ -30,6 +30,11 @@ export interface Ext4WriterOptions {
   readonly headroomBytes?: number | undefined;
   /** Without a journal, or with one of so many bytes; by default with one that suits the size. */
   readonly journal?: boolean | number | undefined;
+  /**
+   * Whether the root gets the directory that e2fsck puts strays into, unless an entry makes it. True unless told; e2fsck is
+   * content without it, too.
+   */
+  readonly lostAndFound?: boolean | undefined;
   /** Seconds since the epoch for the filesystem itself and for what no entry gives a time; 0 unless told. */
   readonly timestamp?: number | undefined;
 }
@@ -228,10 +233,7 @@ export function createExt4Writer(file: { readonly fd: number }, options: Ext4Wri
       const mode = inodes.mode[inode]!;
       const type = inodeType(mode)!;
       const size = inodes.size[inode]!;
-      const symlinkTarget =
-        type === "symlink"
-          ? (inodes.targets.bytes(inodes.payload[inode]!, size).toString("latin1") as ByteString)
-          : undefined;
+      const symlinkTarget = type === "symlink" ? tree.symlinkTarget(inode) : undefined;
       return {
         type,
         mode: mode & 0o7777,
@@ -245,7 +247,8 @@ export function createExt4Writer(file: { readonly fd: number }, options: Ext4Wri
     async finish() {
       requireComplete();
       // e2fsck wants the directory; its inode is set apart for it, so that it never moves others.
-      if (!tree.find(LOST_FOUND)) tree.putLostFound(LOST_FOUND, LOST_FOUND_INODE, mtime);
+      if (options.lostAndFound !== false && !tree.find(LOST_FOUND))
+        tree.putLostFound(LOST_FOUND, LOST_FOUND_INODE, mtime);
       const dirty = blocks.freeRuns();
       const finisher = new Finisher({ names, inodes, blocks, output, xattrs }, identity);
       const { sizeBytes, headroomBytes = 0 } = options;

@@ -40,6 +40,33 @@ describe("the ext4 writer", () => {
     });
   });
 
+  it("finds a hard link's target through symlinked directories", async () => {
+    await withScratch(async (scratch) => {
+      const image = path.join(scratch, "links.img");
+      await writeImage(image, (writer) => {
+        file(writer, "usr/lib/one", "1");
+        writer.entry(treeEntry("lib", "symlink", { linkTarget: at("usr/lib") }));
+        writer.entry(treeEntry("two", "hardlink", { linkTarget: at("lib/one") }));
+      });
+      await readImage(image, (reader) => {
+        expect(reader.lookup(at("two"))!.number).toBe(reader.lookup(at("usr/lib/one"))!.number);
+      });
+    });
+  });
+
+  it("makes lost+found, or not", async () => {
+    await withScratch(async (scratch) => {
+      for (const lostAndFound of [true, false]) {
+        const image = path.join(scratch, `${lostAndFound}.img`);
+        await writeImage(image, () => {}, { lostAndFound });
+        await readImage(image, (reader) => {
+          const names = [...reader.readdir(reader.lookup(at(""))!)].map(({ name }) => name);
+          expect(names).toEqual(lostAndFound ? ["lost+found"] : []);
+        });
+      }
+    });
+  });
+
   it("keeps the content of a replaced file as long as another name has it", async () => {
     await withScratch(async (scratch) => {
       const image = path.join(scratch, "links.img");
