@@ -97,6 +97,8 @@ int boot(struct harness *h, const struct boot_config *config, struct failure *fa
   if ((config->root_flags & ROOT_READ_ONLY) != 0 && mount(NULL, APP_ROOT, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0)
     return fail(failure, errno, "make the root read-only");
   if ((h->app_mounts = open_namespace(failure)) < 0) return -1;
-  if (config->has_network) ports_start(h, config);
+  if (errorlog_prepare(config, failure) < 0) return -1;
+  ports_prepare(h, config);
+  h->helpers_due = true;
   return 0;
 }

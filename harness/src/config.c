@@ -83,7 +83,7 @@ static const char *decode_mount(struct tlv_reader reader, struct arena *arena, s
     MUST(good, "a mount has a bad field");
   }
   LOOP_ENDED("a mount is cut short");
-  MUST(mount->type >= MOUNT_VIRTIOFS && mount->type <= MOUNT_SOCKET, "a mount has an unknown type");
+  MUST(mount->type >= MOUNT_VIRTIOFS && mount->type <= MOUNT_BIND, "a mount has an unknown type");
   MUST(mount->target != NULL && mount->target[0] == '/', "a mount has no absolute target");
   MUST(mount->type == MOUNT_TMPFS || mount->source != NULL, "a mount has no source");
   return NULL;
@@ -204,6 +204,10 @@ static const char *decode_process_fields(struct tlv_reader reader, struct arena 
         MUST(wrong == NULL, wrong);
         break;
       }
+      case 10:
+        good = process->group_count < EXTRA_GROUPS_MAX && tlv_u32(&field, &process->groups[process->group_count]);
+        process->group_count++;
+        break;
       default: break;
     }
     MUST(good, "a process has a bad field");
@@ -221,14 +225,36 @@ static const char *decode_process_fields(struct tlv_reader reader, struct arena 
   return NULL;
 }
 
-static const char *decode_root(struct tlv_reader reader, struct boot_config *config) {
+static const char *decode_lower(struct tlv_reader reader, struct arena *arena, struct lower_spec *lower) {
+  *lower = (struct lower_spec){0};
   FIELD_LOOP(reader, field) {
     bool good = true;
-    if (field.tag == 1) {
-      good = config->lower_count < LOWERS_MAX && tlv_u32(&field, &config->lowers[config->lower_count]) &&
-             config->lowers[config->lower_count] < DISKS_MAX;
-      config->lower_count++;
-    } else if (field.tag == 2) {
+    if (field.tag == 1) good = tlv_u32(&field, &lower->disk) && lower->disk < DISKS_MAX;
+    if (field.tag == 2) good = text(arena, &field, &lower->path);
+    MUST(good, "a lower disk has a bad field");
+  }
+  LOOP_ENDED("a lower disk is cut short");
+  MUST(lower->path != NULL && lower->path[0] == '/', "a lower disk has no absolute path");
+  return NULL;
+}
+
+static const char *decode_point(struct tlv_reader reader, struct arena *arena, struct point_spec *point) {
+  *point = (struct point_spec){0};
+  FIELD_LOOP(reader, field) {
+    bool good = true;
+    if (field.tag == 1) good = text(arena, &field, &point->path);
+    if (field.tag == 2) good = tlv_u32(&field, &point->directory);
+    MUST(good, "a mount point has a bad field");
+  }
+  LOOP_ENDED("a mount point is cut short");
+  MUST(point->path != NULL && point->path[0] == '/', "a mount point has no absolute path");
+  return NULL;
+}
+
+static const char *decode_root(struct tlv_reader reader, struct arena *arena, struct boot_config *config) {
+  FIELD_LOOP(reader, field) {
+    bool good = true;
+    if (field.tag == 2) {
       good = tlv_u32(&field, &config->upper) && config->upper < DISKS_MAX;
       config->has_upper = true;
     } else if (field.tag == 3) {
@@ -237,6 +263,8 @@ static const char *decode_root(struct tlv_reader reader, struct boot_config *con
     MUST(good, "the root has a bad field");
   }
   LOOP_ENDED("the root is cut short");
+  DECODE_ARRAY(reader, 1, arena, config->lowers, config->lower_count, LOWERS_MAX, decode_lower);
+  DECODE_ARRAY(reader, 4, arena, config->points, config->point_count, POINTS_MAX, decode_point);
   return NULL;
 }
 
@@ -264,6 +292,19 @@ static const char *decode_network(struct tlv_reader reader, struct boot_config *
     MUST(good, "the network has a bad field");
   }
   LOOP_ENDED("the network is cut short");
+  return NULL;
+}
+
+static const char *decode_glob(struct tlv_reader reader, struct arena *arena, struct glob_spec *glob) {
+  *glob = (struct glob_spec){0};
+  FIELD_LOOP(reader, field) {
+    bool good = true;
+    if (field.tag == 1) good = text(arena, &field, &glob->glob);
+    if (field.tag == 2) good = text(arena, &field, &glob->field);
+    MUST(good, "an error log has a bad field");
+  }
+  LOOP_ENDED("an error log is cut short");
+  MUST(glob->glob != NULL, "an error log has no pattern");
   return NULL;
 }
 
@@ -295,7 +336,7 @@ const char *decode_boot(const uint8_t *bytes, size_t length, struct arena *arena
     switch (field.tag) {
       case 1: good = text(arena, &field, &config->hostname); break;
       case 2: good = tlv_u64(&field, &config->clock_ns); break;
-      case 3: wrong = decode_root(tlv_nested(&field), config); break;
+      case 3: wrong = decode_root(tlv_nested(&field), arena, config); break;
       case 4: wrong = decode_network(tlv_nested(&field), config); break;
       case 9:
         config->process = take(arena, sizeof *config->process);
@@ -313,7 +354,7 @@ const char *decode_boot(const uint8_t *bytes, size_t length, struct arena *arena
   DECODE_ARRAY(reader, 6, arena, config->mounts, config->mount_count, MOUNTS_MAX, decode_mount);
   DECODE_ARRAY(reader, 7, arena, config->files, config->file_count, FILES_MAX, decode_file);
   DECODE_ARRAY(reader, 8, arena, config->ports, config->port_count, PORTS_MAX, decode_port);
-  DECODE_ARRAY(reader, 10, arena, config->globs, config->glob_count, GLOBS_MAX, decode_text_item);
+  DECODE_ARRAY(reader, 10, arena, config->globs, config->glob_count, GLOBS_MAX, decode_glob);
   MUST(config->hostname != NULL && strlen(config->hostname) <= 64, "the host name is missing or too long");
   return NULL;
 }

@@ -15,6 +15,8 @@
 #define PORTS_MAX 4096
 #define GLOBS_MAX 32
 #define LIMITS_MAX 16
+#define EXTRA_GROUPS_MAX 64
+#define POINTS_MAX 256
 #define ARGUMENTS_MAX 65536
 
 struct arena {
@@ -22,7 +24,7 @@ struct arena {
   size_t used, size;
 };
 
-enum mount_type { MOUNT_VIRTIOFS = 1, MOUNT_TMPFS = 2, MOUNT_DISK = 3, MOUNT_BIND = 4, MOUNT_SOCKET = 5 };
+enum mount_type { MOUNT_VIRTIOFS = 1, MOUNT_TMPFS = 2, MOUNT_DISK = 3, MOUNT_BIND = 4 };
 enum mount_flag { MOUNT_READ_ONLY = 1, MOUNT_COPY_UP = 2, MOUNT_DISCARD = 4, MOUNT_NOEXEC = 8 };
 
 struct mount_spec {
@@ -74,6 +76,8 @@ struct process_spec {
   bool tty;
   uint32_t rows, cols, flags;
   uint64_t capabilities;
+  uint32_t groups[EXTRA_GROUPS_MAX];
+  size_t group_count;
   struct limit_spec limits[LIMITS_MAX];
   size_t limit_count;
   struct sandbox_spec *sandbox;
@@ -84,13 +88,32 @@ struct port_spec {
   bool udp;
 };
 
+struct lower_spec {
+  uint32_t disk;
+  /* Directory on the disk. */
+  char *path;
+};
+
+struct point_spec {
+  char *path;
+  uint32_t directory;
+};
+
+struct glob_spec {
+  char *glob;
+  /* NULL: any line of failure. */
+  char *field;
+};
+
 enum root_flag { ROOT_READ_ONLY = 1, ROOT_VOLATILE = 2 };
 
 struct boot_config {
   char *hostname;
   uint64_t clock_ns, shm_size;
-  uint32_t lowers[LOWERS_MAX];
+  struct lower_spec *lowers;
   size_t lower_count;
+  struct point_spec *points;
+  size_t point_count;
   uint32_t upper;
   bool has_upper;
   uint32_t root_flags;
@@ -106,7 +129,7 @@ struct boot_config {
   size_t file_count;
   struct port_spec *ports;
   size_t port_count;
-  char **globs;
+  struct glob_spec *globs;
   size_t glob_count;
   struct process_spec *process;
 };

@@ -45,14 +45,15 @@ int etc_write(const char *root, const char *directory, const struct etc_spec *sp
   if (finish(file, root, path, "/etc/resolv.conf", failure) < 0) return -1;
 
   if ((file = create(directory, "hosts", path, failure)) == NULL) return -1;
-  fputs("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
-        "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
-        file);
-  if (net != NULL && net->has_network)
-    fprintf(file, "%u.%u.%u.%u\t%s\n", net->address[0], net->address[1], net->address[2], net->address[3],
-            spec->hostname);
-  else
-    fprintf(file, "127.0.1.1\t%s\n", spec->hostname);
+  fprintf(file, "127.0.0.1\tlocalhost%s%s\n::1\tlocalhost ip6-localhost ip6-loopback\n", spec->contained ? " " : "",
+          spec->contained ? spec->hostname : "");
+  if (!spec->contained) {
+    fputs("fe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n", file);
+    if (net != NULL && net->has_network)
+      fprintf(file, "%u.%u.%u.%u\t%s\n", net->address[0], net->address[1], net->address[2], net->address[3],
+              spec->hostname);
+    else fprintf(file, "127.0.1.1\t%s\n", spec->hostname);
+  }
   for (size_t i = 0; i < spec->host_count; i++) fprintf(file, "%s\t%s\n", spec->hosts[i].address, spec->hosts[i].name);
   if (finish(file, root, path, "/etc/hosts", failure) < 0) return -1;
 

@@ -68,7 +68,7 @@ struct stopping {
 struct harness {
   enum phase phase;
   int control, signals, kernel_log, app_mounts, cgroup_procs;
-  bool host_present;
+  bool host_present, helpers_due;
   int64_t host_lost_ms;
   struct inbox inbox;
   struct outbox outbox;
@@ -81,6 +81,9 @@ struct harness {
   pid_t proxy_pid;
   int proxy_reports;
   int64_t proxy_started_ms;
+  pid_t errorlog_pid;
+  int errorlog_reports;
+  size_t errorlog_have;
   struct port_spec *ports;
   size_t port_count;
   uint32_t disks_mounted; /* bit per disk under WORK/disk<N> */
@@ -120,8 +123,9 @@ void root_unmount(struct harness *h);
 
 /* mounts.c */
 int mounts_early(struct failure *failure);
-/* /dev, /proc, /sys of a root at `root`. `masked`: as in a container (Docker's read-only and masked paths). */
-int mounts_system(const char *root, bool privileged, bool masked, uint64_t shm_size, struct failure *failure);
+/* /dev, /proc, /sys of a root at `root`. `contained`: as in the container executor, without cgroups, and, unless privileged, with
+ * Docker's read-only and masked paths. */
+int mounts_system(const char *root, bool privileged, bool contained, uint64_t shm_size, struct failure *failure);
 /* Whether the mount point has to be a directory (1) or a file (0), by the source; -1: the source is not there. */
 int mounts_directory(struct harness *h, const char *root, const struct mount_spec *mount, struct failure *failure);
 int mounts_apply(struct harness *h, const char *root, const struct mount_spec *mount, struct failure *failure);
@@ -138,6 +142,8 @@ const char *fd_path(int fd, char buffer[32]);
 /* etc.c: resolv.conf, hosts, hostname and files from the host, on tmpfs and bind-mounted: never on the disk */
 struct etc_spec {
   const char *hostname;
+  /* The host name stands beside localhost, as in the container executor; else it has the machine's address. */
+  bool contained;
   const struct boot_config *network;
   const struct host_entry *hosts;
   size_t host_count;
@@ -145,6 +151,9 @@ struct etc_spec {
 int etc_write(const char *root, const char *directory, const struct etc_spec *spec, struct failure *failure);
 int files_place(const char *root, const char *directory, const struct file_spec *files, size_t count,
                 struct failure *failure);
+
+/* copy.c */
+int copy_up(int image, int volume, const char *what, struct failure *failure);
 
 /* net.c */
 int net_up(const struct boot_config *config, struct failure *failure);
@@ -175,11 +184,18 @@ void process_end_if_done(struct harness *h, struct process *process);
 void kernel_log_open(struct harness *h);
 void kernel_log_read(struct harness *h);
 
-/* ports.c: the proxy process beside us */
-void ports_start(struct harness *h, const struct boot_config *config);
+/* ports.c: the proxy process beside us. It is started when the boot configuration, with its secrets, has been wiped: a fork copies
+ * our memory. */
+void ports_prepare(struct harness *h, const struct boot_config *config);
+void ports_start(struct harness *h);
 void ports_read(struct harness *h);
 /* True when it was the proxy that ended; it is started again. */
 bool ports_reaped(struct harness *h, pid_t pid);
+
+/* errorlog.c: the process that follows the app's error logs; started as late as the proxy */
+int errorlog_prepare(const struct boot_config *config, struct failure *failure);
+void errorlog_start(struct harness *h);
+void errorlog_read(struct harness *h);
 
 /* stop.c */
 void stop_begin(struct harness *h, uint32_t request, uint32_t signal, uint32_t grace_ms, uint32_t how);

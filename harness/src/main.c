@@ -41,7 +41,7 @@ static void read_signals(struct harness *h) {
   reap(h);
 }
 
-enum { POLL_CONTROL, POLL_SIGNALS, POLL_KERNEL, POLL_PORTS, POLL_FIRST_PROCESS };
+enum { POLL_CONTROL, POLL_SIGNALS, POLL_KERNEL, POLL_PORTS, POLL_ERRORLOG, POLL_FIRST_PROCESS };
 #define POLLS_MAX (POLL_FIRST_PROCESS + PROCESSES_MAX * 4)
 
 struct watch {
@@ -97,6 +97,7 @@ static void loop(struct harness *h) {
   polls[POLL_SIGNALS] = (struct pollfd){.fd = h->signals, .events = POLLIN};
   polls[POLL_KERNEL] = (struct pollfd){.fd = h->kernel_log, .events = POLLIN};
   polls[POLL_PORTS] = (struct pollfd){.fd = h->proxy_reports, .events = POLLIN};
+  polls[POLL_ERRORLOG] = (struct pollfd){.fd = h->errorlog_reports, .events = POLLIN};
   int count = watch_processes(h, polls, watches, POLL_FIRST_PROCESS);
   if (poll(polls, (nfds_t)count, timeout) < 0) return;
 
@@ -110,7 +111,13 @@ static void loop(struct harness *h) {
     }
   }
   if (h->host_present && (polls[POLL_CONTROL].revents & (POLLIN | POLLHUP)) != 0) control_read(h);
+  if (h->helpers_due) {
+    h->helpers_due = false;
+    ports_start(h);
+    errorlog_start(h);
+  }
   if (polls[POLL_KERNEL].revents != 0) kernel_log_read(h);
+  if (polls[POLL_ERRORLOG].revents != 0) errorlog_read(h);
   if (polls[POLL_PORTS].revents != 0) ports_read(h);
   if (polls[POLL_SIGNALS].revents != 0) read_signals(h);
   for (int i = POLL_FIRST_PROCESS; i < count; i++)
@@ -129,7 +136,7 @@ int main(void) {
   struct harness *h = &harness;
   struct failure failure;
   sigset_t all;
-  h->control = h->signals = h->kernel_log = h->app_mounts = h->cgroup_procs = h->proxy_reports = -1;
+  h->control = h->signals = h->kernel_log = h->app_mounts = h->cgroup_procs = h->proxy_reports = h->errorlog_reports = -1;
   umask(022);
   standard_streams();
   if (mounts_early(&failure) < 0) die("%s", failure.text);

@@ -129,7 +129,7 @@ static int target_fd(const char *root, const char *target, bool directory, struc
   return fd >= 0 ? fd : fail(failure, number, "make the mount point %s", target);
 }
 
-int mounts_system(const char *root, bool privileged, bool masked, uint64_t shm_size, struct failure *failure) {
+int mounts_system(const char *root, bool privileged, bool contained, uint64_t shm_size, struct failure *failure) {
   unsigned long plain = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   unsigned long guarded = plain | (privileged ? 0 : MS_RDONLY);
   static const char *const points[] = {"/proc", "/sys", "/dev"};
@@ -145,7 +145,7 @@ int mounts_system(const char *root, bool privileged, bool masked, uint64_t shm_s
                                            "mode=0755,size=65536k", failure);
     close(fd);
     if (result < 0) return -1;
-    if (i == 1 && at(path, root, "/sys/fs/cgroup") == 0 &&
+    if (i == 1 && !contained && at(path, root, "/sys/fs/cgroup") == 0 &&
         mount("cgroup2", path, "cgroup2", guarded, NULL) < 0)
       return fail(failure, errno, "mount cgroup2 on %s", path);
   }
@@ -154,7 +154,7 @@ int mounts_system(const char *root, bool privileged, bool masked, uint64_t shm_s
   if (dev < 0) return -1;
   int result = fill_dev(fd_path(dev, name), privileged, shm_size, failure);
   close(dev);
-  return result == 0 && masked ? mask(root, failure) : result;
+  return result == 0 && contained && !privileged ? mask(root, failure) : result;
 }
 
 static int bind_fd(int source, int target, unsigned long flags, struct failure *failure, const char *what) {
@@ -248,6 +248,8 @@ int mounts_apply(struct harness *h, const char *root, const struct mount_spec *s
         result = mount_discarding(source, target, spec->target, failure);
         break;
       }
+      if ((spec->flags & MOUNT_COPY_UP) != 0 && S_ISDIR(st.st_mode) && copy_up(target, source, spec->target, failure) < 0)
+        break;
       result = bind_fd(source, target, flags, failure, spec->target);
       if (result == 1) result = remount(root, spec->target, flags, failure);
   }

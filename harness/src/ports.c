@@ -55,12 +55,16 @@ static void start(struct harness *h) {
   h->proxy_started_ms = now_ms();
 }
 
-void ports_start(struct harness *h, const struct boot_config *config) {
+void ports_prepare(struct harness *h, const struct boot_config *config) {
+  if (!config->has_network) return;
   h->ports = calloc(config->port_count + 1, sizeof *h->ports);
   if (h->ports == NULL) return;
   h->port_count = config->port_count;
   memcpy(h->ports, config->ports, config->port_count * sizeof *h->ports);
-  start(h);
+}
+
+void ports_start(struct harness *h) {
+  if (h->ports != NULL) start(h);
 }
 
 void ports_read(struct harness *h) {

@@ -57,7 +57,7 @@ out:
   if (target_fd >= 0) close(target_fd);
 }
 
-static int make_skeleton(const struct boot_config *config, struct failure *failure) {
+static int make_skeleton(struct harness *h, const struct boot_config *config, struct failure *failure) {
   if (mkdir(SKELETON, 0755) < 0) return fail(failure, errno, "make " SKELETON);
   int root = open(SKELETON, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (root < 0) return fail(failure, errno, "open " SKELETON);
@@ -66,15 +66,13 @@ static int make_skeleton(const struct boot_config *config, struct failure *failu
   int result = 0;
   const struct sandbox_spec *sandbox = config->process != NULL ? config->process->sandbox : NULL;
   const struct {
-    const struct mount_spec *list;
-    size_t count;
-  } mounts[] = {{config->mounts, config->mount_count},
-                {sandbox != NULL ? sandbox->mounts : NULL, sandbox != NULL ? sandbox->mount_count : 0}};
-  const struct {
-    const struct file_spec *list;
-    size_t count;
-  } placed[] = {{config->files, config->file_count},
-                {sandbox != NULL ? sandbox->files : NULL, sandbox != NULL ? sandbox->file_count : 0}};
+    const struct mount_spec *mounts;
+    size_t mount_count;
+    const struct file_spec *files;
+    size_t file_count;
+  } sets[] = {{config->mounts, config->mount_count, config->files, config->file_count},
+              {sandbox != NULL ? sandbox->mounts : NULL, sandbox != NULL ? sandbox->mount_count : 0,
+               sandbox != NULL ? sandbox->files : NULL, sandbox != NULL ? sandbox->file_count : 0}};
 #define MAKE(path, directory)                                                   \
   do {                                                                          \
     int fd_ = root_make(root, path, directory, NULL);                           \
@@ -83,27 +81,30 @@ static int make_skeleton(const struct boot_config *config, struct failure *failu
   } while (0)
   for (size_t i = 0; i < 3; i++) MAKE(files[i], false);
   for (size_t i = 0; i < 3; i++) MAKE(directories[i], true);
+  for (size_t i = 0; i < config->point_count; i++) MAKE(config->points[i].path, config->points[i].directory != 0);
   for (size_t set = 0; set < 2 && result == 0; set++) {
-    /* Whether the source of a bind is a file is not known before the root is up. */
-    for (size_t i = 0; i < mounts[set].count; i++)
-      if (mounts[set].list[i].type == MOUNT_VIRTIOFS || mounts[set].list[i].type == MOUNT_TMPFS)
-        MAKE(mounts[set].list[i].target, true);
-    for (size_t i = 0; i < placed[set].count; i++)
-      if ((placed[set].list[i].flags & FILE_PERSISTENT) == 0) MAKE(placed[set].list[i].path, false);
+    for (size_t i = 0; i < sets[set].mount_count && result == 0; i++) {
+      const struct mount_spec *mount = &sets[set].mounts[i];
+      /* Whether the source of a bind is a file is not known before the root is up. */
+      if (mount->type == MOUNT_BIND) continue;
+      int directory = mounts_directory(h, NULL, mount, failure);
+      if (directory < 0) result = -1;
+      else MAKE(mount->target, directory == 1);
+    }
+    for (size_t i = 0; i < sets[set].file_count; i++)
+      if ((sets[set].files[i].flags & FILE_PERSISTENT) == 0) MAKE(sets[set].files[i].path, false);
   }
   close(root);
   return result;
 }
 
 /* A fresh upper directory would give the root directory its own owner, mode and time; it has those of the image. */
-static int make_upper(const struct boot_config *config, struct failure *failure) {
+static int make_upper(const struct boot_config *config, const char *top_lower, struct failure *failure) {
   if (mkdir(UPPER "/work", 0700) < 0 && errno != EEXIST) return fail(failure, errno, "make the overlay's work directory");
   if (mkdir(UPPER "/upper", 0755) < 0) return errno == EEXIST ? 0 : fail(failure, errno, "make the overlay's upper directory");
-  char lower[64];
   struct stat st;
   if (config->lower_count == 0) return 0;
-  snprintf(lower, sizeof lower, WORK "/lower%zu", config->lower_count - 1);
-  if (stat(lower, &st) < 0) return fail(failure, errno, "read the image's root directory");
+  if (stat(top_lower, &st) < 0) return fail(failure, errno, "read the image's root directory");
   struct timespec times[2] = {st.st_atim, st.st_mtim};
   if (chown(UPPER "/upper", st.st_uid, st.st_gid) < 0 || chmod(UPPER "/upper", st.st_mode & 07777) < 0 ||
       utimensat(AT_FDCWD, UPPER "/upper", times, 0) < 0)
@@ -111,32 +112,52 @@ static int make_upper(const struct boot_config *config, struct failure *failure)
   return 0;
 }
 
-int root_mount(struct harness *h, const struct boot_config *config, struct failure *failure) {
-  char options[1024] = "", target[64];
-  if (make_skeleton(config, failure) < 0) return -1;
-  for (size_t i = 0; i < config->lower_count; i++) {
-    snprintf(target, sizeof target, WORK "/lower%zu", i);
-    if (mount_disk(config->lowers[i], target, true, failure) < 0) return -1;
-    h->lowers_mounted++;
+/* One layer of the overlay: its directory by descriptor, as a disk may hold links. */
+static int mount_lower(const struct lower_spec *lower, const char *target, struct failure *failure) {
+  if (mount_disk(lower->disk, target, true, failure) < 0) return -1;
+  int disk = open(target, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int fd = disk < 0 ? -1 : root_open(disk, lower->path, O_PATH | O_DIRECTORY);
+  if (fd < 0) fail(failure, errno, "open %s on disk %u", lower->path, lower->disk);
+  if (disk >= 0) close(disk);
+  return fd;
+}
+
+static int mount_upper(struct harness *h, const struct boot_config *config, struct failure *failure) {
+  if (!config->has_upper) {
+    if (mkdir(UPPER, 0755) == 0 && mount("tmpfs", UPPER, "tmpfs", 0, "mode=0755") == 0) return 0;
+    return fail(failure, errno, "mount tmpfs on " UPPER);
   }
-  if (config->has_upper) {
-    if (mount_disk(config->upper, UPPER, false, failure) < 0) return -1;
-    device_name(config->upper, h->upper_device);
-    grow(h, h->upper_device, UPPER);
-  } else {
-    if (mkdir(UPPER, 0755) < 0 || mount("tmpfs", UPPER, "tmpfs", 0, "mode=0755") < 0)
-      return fail(failure, errno, "mount tmpfs on " UPPER);
-  }
-  if (make_upper(config, failure) < 0) return -1;
-  /* No redirects, no metadata-only copies: the upper directory is read back as a layer. */
-  size_t used = (size_t)snprintf(options, sizeof options, "redirect_dir=off,metacopy=off,index=off,upperdir=" UPPER
-                                                          "/upper,workdir=" UPPER "/work,%slowerdir=",
-                                 (config->root_flags & ROOT_VOLATILE) != 0 ? "volatile," : "");
-  for (size_t i = config->lower_count; i-- > 0;)
-    used += (size_t)snprintf(options + used, sizeof options - used, WORK "/lower%zu:", i);
-  snprintf(options + used, sizeof options - used, SKELETON);
-  if (mount("overlay", APP_ROOT, "overlay", 0, options) < 0) return fail(failure, errno, "mount the overlay root");
+  if (mount_disk(config->upper, UPPER, false, failure) < 0) return -1;
+  device_name(config->upper, h->upper_device);
+  grow(h, h->upper_device, UPPER);
   return 0;
+}
+
+int root_mount(struct harness *h, const struct boot_config *config, struct failure *failure) {
+  char options[1024] = "", target[64], top[32] = "", name[32];
+  int lowers[LOWERS_MAX], result = -1;
+  size_t opened = 0, used;
+  if (make_skeleton(h, config, failure) < 0) return -1;
+  for (; opened < config->lower_count; opened++) {
+    snprintf(target, sizeof target, WORK "/lower%zu", opened);
+    lowers[opened] = mount_lower(&config->lowers[opened], target, failure);
+    if (lowers[opened] < 0) goto out;
+    h->lowers_mounted++;
+    fd_path(lowers[opened], top);
+  }
+  if (mount_upper(h, config, failure) < 0 || make_upper(config, top, failure) < 0) goto out;
+  /* No redirects, no metadata-only copies: the upper directory is read back as a layer. */
+  used = (size_t)snprintf(options, sizeof options, "redirect_dir=off,metacopy=off,index=off,upperdir=" UPPER
+                                                   "/upper,workdir=" UPPER "/work,%slowerdir=",
+                          (config->root_flags & ROOT_VOLATILE) != 0 ? "volatile," : "");
+  for (size_t i = config->lower_count; i-- > 0;)
+    used += (size_t)snprintf(options + used, sizeof options - used, "%s:", fd_path(lowers[i], name));
+  snprintf(options + used, sizeof options - used, SKELETON);
+  result = mount("overlay", APP_ROOT, "overlay", 0, options);
+  if (result < 0) fail(failure, errno, "mount the overlay root");
+out:
+  for (size_t i = 0; i < opened; i++) close(lowers[i]);
+  return result;
 }
 
 /* Read-only exactly when the device is: what a single mount of it may do is decided where it is bound. */

@@ -59,7 +59,7 @@ static int assemble(struct harness *h, const struct process_spec *process, struc
   bool insecure = (spec->flags & SANDBOX_INSECURE) != 0;
   const char *hostname = spec->hostname != NULL ? spec->hostname : "sandbox";
   struct etc_spec etc = {
-      .hostname = hostname, .network = &h->network, .hosts = spec->hosts, .host_count = spec->host_count};
+      .hostname = hostname, .contained = true, .network = &h->network, .hosts = spec->hosts, .host_count = spec->host_count};
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return fail(failure, errno, "make mounts private");
   if (sethostname(hostname, strlen(hostname)) < 0) return fail(failure, errno, "set the host name");
   if ((spec->flags & SANDBOX_NO_NETWORK) != 0 && net_up(NULL, failure) < 0) return -1;
@@ -67,7 +67,7 @@ static int assemble(struct harness *h, const struct process_spec *process, struc
   if (mount(APP_ROOT, SANDBOX, NULL, MS_BIND, NULL) < 0) return fail(failure, errno, "bind the root");
   if (mount("tmpfs", PRIVATE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700") < 0)
     return fail(failure, errno, "mount tmpfs on " PRIVATE);
-  if (mounts_system(SANDBOX, insecure, !insecure, spec->shm_size, failure) < 0) return -1;
+  if (mounts_system(SANDBOX, insecure, true, spec->shm_size, failure) < 0) return -1;
   if (etc_write(SANDBOX, PRIVATE, &etc, failure) < 0) return -1;
   for (size_t i = 0; i < spec->mount_count; i++)
     if (mounts_apply(h, SANDBOX, &spec->mounts[i], failure) < 0) return -1;

@@ -160,6 +160,10 @@ void execute(const struct process_spec *spec, struct start_error *error) {
   int passwd = open_regular("/etc/passwd"), group = open_regular("/etc/group");
   const char *missing = users_resolve(passwd, group, spec->user != NULL ? spec->user : "", &identity);
   if (missing != NULL) return wrong(error, missing, ENOENT, spec->user);
+  if (spec->group_count > 0) {
+    identity.group_count = (int)spec->group_count;
+    memcpy(identity.groups, spec->groups, sizeof *spec->groups * spec->group_count);
+  }
   for (size_t i = 0; i < spec->limit_count; i++) {
     struct rlimit limit = {spec->limits[i].soft, spec->limits[i].hard};
     if (setrlimit((__rlimit_resource_t)spec->limits[i].resource, &limit) < 0)

@@ -36,6 +36,7 @@ static void show_process(const struct process_spec *p) {
   for (size_t i = 0; i < p->argc; i++) SHOW("arg %s\n", p->argv[i]);
   for (size_t i = 0; i < p->envc; i++) SHOW("env %s\n", p->env[i]);
   SHOW("user %s cwd %s caps %llx flags %u\n", or_none(p->user), p->cwd, (unsigned long long)p->capabilities, p->flags);
+  for (size_t i = 0; i < p->group_count; i++) SHOW("group %u\n", p->groups[i]);
   if (p->tty) SHOW("tty %u %u\n", p->rows, p->cols);
   for (size_t i = 0; i < p->limit_count; i++)
     SHOW("limit %u %llx %llx\n", p->limits[i].resource, (unsigned long long)p->limits[i].soft,
@@ -50,7 +51,8 @@ static void show_process(const struct process_spec *p) {
 
 static void show_boot(const struct boot_config *c) {
   SHOW("hostname %s clock %llu shm %llu\n", c->hostname, (unsigned long long)c->clock_ns, (unsigned long long)c->shm_size);
-  for (size_t i = 0; i < c->lower_count; i++) SHOW("lower %u\n", c->lowers[i]);
+  for (size_t i = 0; i < c->lower_count; i++) SHOW("lower %u %s\n", c->lowers[i].disk, c->lowers[i].path);
+  for (size_t i = 0; i < c->point_count; i++) SHOW("point %s %u\n", c->points[i].path, c->points[i].directory);
   if (c->has_upper) SHOW("upper %u\n", c->upper);
   SHOW("root flags %u\n", c->root_flags);
   if (c->has_network)
@@ -61,7 +63,7 @@ static void show_boot(const struct boot_config *c) {
   for (size_t i = 0; i < c->mount_count; i++) show_mount(&c->mounts[i]);
   for (size_t i = 0; i < c->file_count; i++) show_file(&c->files[i]);
   for (size_t i = 0; i < c->port_count; i++) SHOW("port %u/%s\n", c->ports[i].port, c->ports[i].udp ? "udp" : "tcp");
-  for (size_t i = 0; i < c->glob_count; i++) SHOW("glob %s\n", c->globs[i]);
+  for (size_t i = 0; i < c->glob_count; i++) SHOW("glob %s %s\n", c->globs[i].glob, or_none(c->globs[i].field));
   if (c->process != NULL) show_process(c->process);
 }
 

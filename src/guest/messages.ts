@@ -1,6 +1,7 @@
 /** The payloads of messages: configurations to bytes, the guest's bytes to values (harness/PROTOCOL.md, "Messages"). */
 import { AegisError } from "../support/errors.js";
 import { capabilityMask } from "./capabilities.js";
+import { errorOfLine } from "./error-lines.js";
 import { Fields, FieldWriter, MalformedMessage } from "./fields.js";
 import { MAX_MESSAGE } from "./frames.js";
 import type {
@@ -31,8 +32,13 @@ export function encodeBoot(config: BootConfig, now: Date): Buffer {
     .text(1, single(config.hostname, "the host name"))
     .u64(2, BigInt(now.getTime()) * 1_000_000n)
     .nested(3, (w) => {
-      for (const disk of root.lowers) w.u32(1, disk);
+      for (const lower of root.lowers) {
+        const { disk, directory } = typeof lower === "number" ? { disk: lower, directory: "/" } : lower;
+        w.nested(1, (l) => l.u32(1, disk).text(2, absolute(directory, "a lower directory")));
+      }
       if (root.upper !== undefined) w.u32(2, root.upper);
+      for (const { path, type } of root.mountPoints ?? [])
+        w.nested(4, (p) => p.text(1, absolute(path, "a mount point")).u32(2, type === "directory" ? 1 : 0));
       w.u32(3, (config.readOnlyRoot ? 1 : 0) | (root.volatile ? 2 : 0));
     });
   if (network) {
@@ -49,7 +55,12 @@ export function encodeBoot(config: BootConfig, now: Date): Buffer {
     writer.nested(8, (w) => w.u32(1, port).u32(2, protocol === "udp" ? 1 : 0));
   const { process } = config;
   if (process) writer.nested(9, (w) => writeProcess(w, process));
-  for (const { glob } of config.errorLogs) writer.text(10, single(glob, "an error log"));
+  for (const { glob, field } of config.errorLogs) {
+    writer.nested(10, (w) => {
+      w.text(1, absolute(glob, "an error log"));
+      if (field !== undefined) w.text(2, single(field, "an error log's field"));
+    });
+  }
   if (config.shmSize !== undefined) writer.u64(11, config.shmSize);
   return bounded(writer.finish());
 }
@@ -122,8 +133,11 @@ export function decodeExit(payload: Buffer): ProcessExit {
   return { code, signal, oomKilled: fields.u32(3) === 1, ...(startError && { startError }) };
 }
 
-/** undefined: an event of a kind that this version does not know. @throws MalformedMessage */
-export function decodeEvent(payload: Buffer): GuestEvent | undefined {
+/**
+ * undefined: an event of a kind that this version does not know, or a log line that tells of no error.
+ * @throws MalformedMessage
+ */
+export function decodeEvent(payload: Buffer, errorLogs: BootConfig["errorLogs"]): GuestEvent | undefined {
   const fields = new Fields(payload);
   switch (fields.u32(1)) {
     case 1:
@@ -141,12 +155,19 @@ export function decodeEvent(payload: Buffer): GuestEvent | undefined {
         listening: fields.u32(7) === 1,
       };
     case 3:
-      return { type: "errorlog", path: fields.text(3) ?? "", line: fields.text(8, 65536) ?? "" };
+      return errorLogEvent(fields, errorLogs);
     case 4:
       return { type: "warning", message: fields.text(3) ?? "" };
     default:
       return undefined;
   }
+}
+
+function errorLogEvent(fields: Fields, errorLogs: BootConfig["errorLogs"]): GuestEvent | undefined {
+  const rule = errorLogs[fields.u32(9) ?? -1];
+  if (!rule) throw new MalformedMessage("a line of an error log that nobody asked for");
+  const line = errorOfLine(fields.text(8, 8192) ?? "", rule.field);
+  return line === undefined ? undefined : { type: "errorlog", path: fields.text(3) ?? "", line };
 }
 
 /** @throws MalformedMessage */
@@ -176,6 +197,7 @@ function writeProcess(writer: FieldWriter, process: ProcessSpec): void {
   if (process.tty) writer.bytes(5, encodeU32(process.tty.rows, process.tty.cols));
   const { sandbox } = process;
   if (sandbox) writer.nested(8, (w) => writeSandbox(w, sandbox));
+  for (const group of process.groups ?? []) writer.u32(10, group);
   for (const limit of process.limits ?? []) writer.nested(9, (w) => writeLimit(w, limit));
 }
 

@@ -35,10 +35,15 @@ export interface BootConfig {
 
 /** overlay(lowers, upper). Disk numbers index MachineSpec.disks: 0 is /dev/vda. */
 export interface RootConfig {
-  /** Bottom first. */
-  readonly lowers: readonly number[];
+  /** Bottom first: a disk's root, or a directory on it (`/upper` of an earlier writable disk). At most 8. */
+  readonly lowers: readonly (number | { readonly disk: number; readonly directory: string })[];
   /** Disk whose /upper and /work are used; a tmpfs when undefined. Its filesystem is grown to the disk's size. */
   readonly upper?: number | undefined;
+  /**
+   * Paths that something will be mounted on and that the images may lack. They exist in a layer below everything, so that no
+   * mount point is ever written to the upper disk; those of the boot configuration itself need not be named.
+   */
+  readonly mountPoints?: readonly { readonly path: string; readonly type: "file" | "directory" }[] | undefined;
   /** fsync does nothing (build steps): the disk is whole only after an orderly shutdown. */
   readonly volatile?: boolean | undefined;
 }
@@ -93,6 +98,8 @@ export interface ProcessSpec {
   readonly env: readonly string[];
   /** `user[:group]`, names or numbers; empty is root. */
   readonly user: string;
+  /** Supplementary groups, instead of those that the group file gives. */
+  readonly groups?: readonly number[] | undefined;
   readonly cwd: string;
   readonly tty?: { readonly rows: number; readonly cols: number } | undefined;
   /** All capabilities and a /dev with all devices, instead of Docker's default of 14 capabilities. */

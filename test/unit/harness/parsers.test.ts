@@ -22,7 +22,12 @@ const understood = (args: string[], input: Uint8Array | string = "") =>
 /** Everything that a boot configuration can say. */
 const full: BootConfig = {
   hostname: "web",
-  root: { lowers: [0, 1], upper: 2, volatile: true },
+  root: {
+    lowers: [0, { disk: 1, directory: "/upper" }],
+    upper: 2,
+    volatile: true,
+    mountPoints: [{ path: "/run/late", type: "file" }],
+  },
   readOnlyRoot: true,
   network: {
     address: "192.168.127.2",
@@ -53,6 +58,7 @@ const full: BootConfig = {
     user: "app",
     cwd: "/app",
     createCwd: true,
+    groups: [20, 30],
     tty: { rows: 24, cols: 80 },
     capAdd: ["NET_ADMIN"],
     limits: [{ name: "nofile", soft: 1024, hard: -1 }],
