@@ -43,7 +43,7 @@ void errorlog_start(struct harness *h) {
     prctl(PR_SET_NAME, "aegis-errorlog");
     if (dup2(reports[1], 3) < 0 || setns(h->app_mounts, CLONE_NEWNS) < 0) _exit(1);
     syscall(SYS_close_range, 4, ~0u, 0);
-    tail_run(rules, rule_count, 3);
+    tail_run(rules, rule_count, 3, NULL);
     _exit(0);
   }
   close(reports[1]);

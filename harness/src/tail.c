@@ -127,9 +127,10 @@ static int look(const struct tail_rule *rules, size_t count, bool first, int rep
   return 0;
 }
 
-void tail_run(const struct tail_rule *rules, size_t count, int reports) {
+void tail_run(const struct tail_rule *rules, size_t count, int reports, void (*following)(void)) {
   struct pollfd reader = {.fd = reports};
   for (bool first = true; look(rules, count, first, reports) == 0; first = false) {
+    if (first && following != NULL) following();
     if (poll(&reader, 1, LOOK_MS) > 0) return;
   }
 }

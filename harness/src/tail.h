@@ -21,6 +21,6 @@ struct tail_record {
 };
 
 /* Writes tail_records (without the line's unused rest) to `reports` until that is closed. What files hold at the start is old and not
- * told; files that appear later are told from their beginning. */
-void tail_run(const struct tail_rule *rules, size_t count, int reports);
+ * told; files that appear later are told from their beginning. `following`, if any, is called when it is known what is old. */
+void tail_run(const struct tail_rule *rules, size_t count, int reports, void (*following)(void));
 #endif

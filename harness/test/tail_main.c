@@ -1,4 +1,4 @@
-/* The follower alone, for tests on the host: tail_main GLOB [FIELD] prints "path: line" until its input ends. */
+/* The follower alone, for tests on the host: tail_main GLOB [FIELD] prints "following", then "path: line", until its input ends. */
 #include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -17,6 +17,11 @@ static int read_fully(int fd, void *into, size_t size) {
   return 0;
 }
 
+static void following(void) {
+  printf("following\n");
+  fflush(stdout);
+}
+
 int main(int argc, char **argv) {
   static struct tail_record record;
   int reports[2];
@@ -25,12 +30,10 @@ int main(int argc, char **argv) {
   pid_t pid = fork();
   if (pid == 0) {
     close(reports[0]);
-    tail_run(&rule, 1, reports[1]);
+    tail_run(&rule, 1, reports[1], following);
     _exit(0);
   }
   close(reports[1]);
-  printf("following\n");
-  fflush(stdout);
   struct pollfd polls[] = {{.fd = reports[0], .events = POLLIN}, {.fd = 0, .events = POLLIN}};
   while (poll(polls, 2, -1) > 0 && polls[1].revents == 0) {
     if (read_fully(reports[0], &record, offsetof(struct tail_record, line)) < 0) break;

@@ -104,14 +104,14 @@ describe("the harness", () => {
     expect(understood(["boot"], encodeBoot(evil, when))).toBe("refused: a host entry breaks its line\n");
   });
 
-  test("survives 20,000 damaged messages", () => {
+  test("survives 5,000 damaged messages", () => {
     const seed = Math.floor(Math.random() * 2 ** 31);
     const frames = Buffer.concat([
       ...encodeMessage(ToGuest.boot, 1, encodeBoot(full, when)),
       ...encodeMessage(ToGuest.exec, 3, encodeProcess(full.process!)),
     ]);
     for (const input of [frames, encodeBoot(full, when)]) {
-      expect(() => understood(["fuzz", String(seed), "10000"], input), `seed ${seed}`).not.toThrow();
+      expect(() => understood(["fuzz", String(seed), "2500"], input), `seed ${seed}`).not.toThrow();
     }
   });
 });
