@@ -190,6 +190,18 @@ static int mount_discarding(int source, int target, const char *what, struct fai
   return 0;
 }
 
+/* A directory of a writable disk that is used for the first time. */
+static int make_directory(int root, const struct mount_spec *spec) {
+  char path[32];
+  int fd = root_make(root, spec->source, true, NULL);
+  if (fd < 0 || spec->mode == 0) return fd;
+  if (chown(fd_path(fd, path), spec->uid, spec->gid) == 0 && chmod(path, spec->mode) == 0) return fd;
+  int number = errno;
+  close(fd);
+  errno = number;
+  return -1;
+}
+
 static int mount_source(struct harness *h, const char *root, const struct mount_spec *spec, struct failure *failure) {
   char base[PATH_SIZE];
   if (spec->type == MOUNT_DISK) {
@@ -200,7 +212,7 @@ static int mount_source(struct harness *h, const char *root, const struct mount_
   if (root_fd < 0) return fail(failure, errno, "open %s", root);
   int fd = root_open(root_fd, spec->source, O_PATH);
   if (fd < 0 && errno == ENOENT && spec->type == MOUNT_DISK && (spec->flags & (MOUNT_READ_ONLY | MOUNT_DISCARD)) == 0)
-    fd = root_make(root_fd, spec->source, true, NULL);
+    fd = make_directory(root_fd, spec);
   int number = errno;
   close(root_fd);
   return fd >= 0 ? fd : fail(failure, number, "open the mount source %s", spec->source);

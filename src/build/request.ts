@@ -5,6 +5,7 @@ import { hostPlatform, parsePlatform } from "../oci/platforms.js";
 import { normaliseReference } from "../oci/references.js";
 import { AegisError } from "../support/errors.js";
 import { parseSize } from "../support/sizes.js";
+import { buildSecrets, sshAgents } from "./request-secrets.js";
 import type { BuildRequest, ExtraHost } from "./types.js";
 
 export interface BuildFlags {
@@ -20,6 +21,8 @@ export interface BuildFlags {
   readonly network: string | undefined;
   readonly addHost: readonly string[];
   readonly shmSize: string | undefined;
+  readonly secrets: readonly string[];
+  readonly ssh: readonly string[];
   readonly isolation: string | undefined;
   readonly progress: string | undefined;
 }
@@ -48,6 +51,8 @@ export function buildRequest(
       pull: flags.pull,
       network: oneOf("--network", flags.network ?? "default", ["default", "none", "host"]),
       extraHosts: flags.addHost.map(extraHost),
+      secrets: buildSecrets(flags.secrets, env),
+      agents: sshAgents(flags.ssh, env),
       shmSize: flags.shmSize === undefined ? undefined : parseSize(flags.shmSize),
       epoch: epochText ? epochSeconds(epochText) : undefined,
     },

@@ -12,6 +12,7 @@ import { nowSeconds } from "./stage.js";
 import { commandWords } from "./steps/config.js";
 import { type CopySource, copyStep } from "./steps/copy.js";
 import { runStep } from "./steps/run.js";
+import { type MountSurroundings, type StepMount, stepMount } from "./steps/run-mounts.js";
 import type { LayerStep } from "./steps/step.js";
 import { joinWorkdir } from "./steps/workdir.js";
 
@@ -78,6 +79,14 @@ export async function runLayerStep(
   const { request } = at.environment;
   const { argv, files } = runWords(instruction, at.config);
   const history = [...at.scope.argsForHistory(), ...argv].join(" ");
+  const surroundings: MountSurroundings = {
+    environment: at.environment,
+    workdir: at.config.WorkingDir || "/",
+    cacheNamespace: at.buildArgs.BUILDKIT_CACHE_MOUNT_NS ?? "",
+    source: (from) => (from === undefined ? at.inputs.context() : at.inputs.from(from, { numbers: false })),
+  };
+  const mounts: StepMount[] = [];
+  for (const mount of instruction.mounts) mounts.push(await stepMount(mount, surroundings));
   const quietEnv = Object.entries(at.buildArgs)
     .filter(([name]) => isProxyArg(name) && !at.scope.declares(name))
     .map(([name, value]) => `${name}=${value}`);
@@ -93,7 +102,7 @@ export async function runLayerStep(
       network: instruction.network === "default" ? request.network : instruction.network,
       privileged: instruction.security === "insecure",
       hostname: at.buildArgs.BUILDKIT_SANDBOX_HOSTNAME ?? "buildkitsandbox",
-      mounts: files.map((file) => ({ key: "", spec: () => Promise.resolve(file) })),
+      mounts: [...files.map((file): StepMount => ({ key: file.target, spec: async () => file })), ...mounts],
       platform: platformText(at.platform),
       epoch: request.epoch,
       excerpt: `${at.dockerfile.file.name}:${instruction.range.startLine}\n${excerpt(at.dockerfile.file, instruction.range)}`,

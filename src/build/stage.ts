@@ -80,6 +80,7 @@ class StageBuilder {
     if (raw.kind === "ARG") return this.#arg(raw);
     const instruction = expandInstruction(raw, this.scope.lookup, { escape: dockerfile.escape, file: dockerfile.file });
     const shown = trigger ? `ONBUILD ${instruction.source}` : instruction.source;
+    await this.#dependencies(instruction);
     switch (instruction.kind) {
       case "WORKDIR":
         return await this.#workdir(instruction, shown);
@@ -92,6 +93,16 @@ class StageBuilder {
       default:
         return this.#config(instruction);
     }
+  }
+
+  /** A step begins when the stages and images that it takes from are there. */
+  async #dependencies(instruction: Instruction): Promise<void> {
+    const { inputs } = this.plan;
+    if (instruction.kind === "COPY" && instruction.from !== undefined) {
+      await inputs.from(instruction.from, { numbers: true });
+    }
+    if (instruction.kind !== "RUN") return;
+    for (const { from } of instruction.mounts) if (from !== undefined) await inputs.from(from, { numbers: false });
   }
 
   /** What the steps of this stage may look at. */

@@ -22,6 +22,10 @@ export interface BuildRequest {
   /** Network of RUN steps that don't say. */
   readonly network: NetworkMode;
   readonly extraHosts: readonly ExtraHost[];
+  /** `--secret`, by id; read when a step asks. */
+  readonly secrets: Readonly<Record<string, () => Promise<Uint8Array>>>;
+  /** `--ssh`: sockets of agents, by id. */
+  readonly agents: Readonly<Record<string, string>>;
   /** Bytes of /dev/shm in RUN steps. */
   readonly shmSize?: number | undefined;
   /** SOURCE_DATE_EPOCH in seconds: every time in the result is at most this. */

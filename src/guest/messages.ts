@@ -238,6 +238,12 @@ function writeMount(writer: FieldWriter, mount: GuestMount): void {
       break;
     case "disk":
       writer.text(3, absolute(mount.subpath, "a path on a disk")).u32(4, mount.disk);
+      if (mount.mode !== undefined) {
+        writer
+          .u32(7, mount.mode)
+          .u32(8, mount.uid ?? 0)
+          .u32(9, mount.gid ?? 0);
+      }
       if (mount.copyUp) flags |= mountFlags.copyUp;
       if (mount.discard) flags |= mountFlags.discard;
       break;

@@ -78,6 +78,10 @@ export type GuestMount =
       readonly readOnly: boolean;
       /** An empty directory is first filled with what the image has at the target, as Docker does with new volumes. */
       readonly copyUp?: boolean | undefined;
+      /** Of a missing directory that is made. */
+      readonly mode?: number | undefined;
+      readonly uid?: number | undefined;
+      readonly gid?: number | undefined;
       /** Writable, but nothing that is written stays (`RUN --mount=type=bind,rw`). */
       readonly discard?: boolean | undefined;
     }

@@ -2,8 +2,8 @@
  * Directories of `RUN --mount=type=cache`, kept between builds under `$AEGIS_HOME/cache/mounts`. `shared` ones are given to
  * any number of steps at once, `locked` ones to one at a time, and a `private` one that is in use makes another.
  */
-import { createHash } from "node:crypto";
-import { chmod, chown, mkdir } from "node:fs/promises";
+import { createHash, randomBytes } from "node:crypto";
+import { access, chmod, chown, mkdir } from "node:fs/promises";
 import path from "node:path";
 import { hasErrno } from "../../support/errors.js";
 import type { AegisHome } from "../../support/home.js";
@@ -17,7 +17,7 @@ export interface CacheLease {
 
 /** Takes a cache directory for one step, waiting where its sharing mode asks for it. */
 export async function leaseCache(home: AegisHome, volume: CacheVolume): Promise<CacheLease> {
-  const name = createHash("sha256").update(volume.id).digest("hex").slice(0, 24);
+  const name = cacheName(volume.id);
   const root = path.join(home.cache, "mounts");
   for (let copy = 0; ; copy++) {
     const directory = path.join(root, copy === 0 ? name : `${name}-${copy}`);
@@ -43,4 +43,35 @@ async function create(directory: string, volume: CacheVolume): Promise<void> {
   }
   await chown(directory, volume.uid, volume.gid);
   await chmod(directory, volume.mode);
+}
+
+/** A cache's name on disk. */
+export const cacheName = (id: string): string => createHash("sha256").update(id).digest("hex").slice(0, 24);
+
+export interface CacheDiskLease {
+  /** ext4 image; caches are directories below `/volumes`. */
+  readonly disk: string;
+  release(): void;
+}
+
+/** Sparse; a cache that outgrows it is a step's failure, as with any full disk. */
+const cacheDiskSize = 256 * 2 ** 30;
+
+/**
+ * Takes the disk that holds the caches of machines. One machine at a time has it: two guests can't write one filesystem, so
+ * here every cache is as if `sharing=locked`.
+ */
+export async function leaseCacheDisk(home: AegisHome): Promise<CacheDiskLease> {
+  const disk = path.join(home.cache, "mounts", "machines.ext4");
+  const lock = await acquireLock(`${disk}.lock`);
+  try {
+    await access(disk).catch(async () => {
+      const { createWritableDisk } = await import("../../rootfs/index.js");
+      await createWritableDisk(disk, { sizeBytes: cacheDiskSize, uuid: randomBytes(16) });
+    });
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+  return { disk, release: () => lock.release() };
 }

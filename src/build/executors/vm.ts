@@ -10,7 +10,7 @@ import path from "node:path";
 import type { GuestFile, GuestMount } from "../../guest/index.js";
 import { AegisError } from "../../support/errors.js";
 import type { AegisHome } from "../../support/home.js";
-import { type CacheLease, leaseCache } from "../cache/mounts.js";
+import { type CacheDiskLease, cacheName, leaseCacheDisk } from "../cache/mounts.js";
 import type { Executor, RunOutcome, RunRequest } from "./types.js";
 
 /** Hello comes within two seconds even by emulation; a machine shared with others may need more. */
@@ -23,23 +23,23 @@ export function vmExecutor(home: AegisHome): Executor {
 
 interface Devices {
   readonly disks: { readonly path: string; readonly readOnly: boolean }[];
-  readonly shares: { readonly tag: string; readonly hostPath: string; readonly readOnly: boolean }[];
   readonly mounts: GuestMount[];
   readonly files: GuestFile[];
-  readonly leases: CacheLease[];
+  /** The disk with all caches of this executor, once a mount needs it. */
+  caches: CacheDiskLease | undefined;
 }
 
 async function run(home: AegisHome, request: RunRequest): Promise<RunOutcome> {
   const id = `b${process.pid}-${randomBytes(3).toString("hex")}`;
   const socketDir = path.join(home.sockets, id);
   const consoleLog = path.join(home.tmp, `console-${id}.log`);
-  const devices: Devices = { disks: [], shares: [], mounts: [], files: [], leases: [] };
+  const devices: Devices = { disks: [], mounts: [], files: [], caches: undefined };
   await mkdir(socketDir, { mode: 0o700 });
   try {
     await attach(home, request, devices);
     return await withMachine(home, request, { id, socketDir, consoleLog, devices });
   } finally {
-    for (const lease of devices.leases) await lease.release();
+    devices.caches?.release();
     await rm(socketDir, { recursive: true, force: true });
     await rm(consoleLog, { force: true });
   }
@@ -51,7 +51,7 @@ async function attach(home: AegisHome, request: RunRequest, devices: Devices): P
     devices.disks.push({ path: disk, readOnly: true });
   }
   devices.disks.push({ path: request.scratch, readOnly: false });
-  for (const [i, mount] of request.mounts.entries()) {
+  for (const mount of request.mounts) {
     switch (mount.type) {
       case "tmpfs":
         devices.mounts.push({ type: "tmpfs", target: mount.target, size: mount.size, noexec: true });
@@ -63,15 +63,25 @@ async function attach(home: AegisHome, request: RunRequest, devices: Devices): P
       }
       case "disk": {
         const { target, subpath, readOnly } = mount;
-        const disk = devices.disks.push({ path: mount.disk, readOnly: true }) - 1;
+        const disk = attachDisk(devices, { path: mount.disk, readOnly: true });
         devices.mounts.push({ type: "disk", disk, subpath: `/${subpath}`, target, readOnly, discard: !readOnly });
         break;
       }
       case "cache": {
-        const lease = await leaseCache(home, mount.cache);
-        devices.leases.push(lease);
-        devices.shares.push({ tag: `cache${i}`, hostPath: lease.directory, readOnly: mount.readOnly });
-        devices.mounts.push({ type: "virtiofs", tag: `cache${i}`, target: mount.target, readOnly: mount.readOnly });
+        devices.caches ??= await leaseCacheDisk(home);
+        const disk = attachDisk(devices, { path: devices.caches.disk, readOnly: false });
+        const { mode, uid, gid } = mount.cache;
+        const subpath = `/volumes/${cacheName(mount.cache.id)}`;
+        devices.mounts.push({
+          type: "disk",
+          disk,
+          subpath,
+          target: mount.target,
+          readOnly: mount.readOnly,
+          mode,
+          uid,
+          gid,
+        });
         break;
       }
       case "socket":
@@ -80,6 +90,12 @@ async function attach(home: AegisHome, request: RunRequest, devices: Devices): P
         });
     }
   }
+}
+
+/** Number of a disk, attached once however many mounts are on it. */
+function attachDisk(devices: Devices, disk: Devices["disks"][number]): number {
+  const known = devices.disks.findIndex(({ path: file }) => file === disk.path);
+  return known >= 0 ? known : devices.disks.push(disk) - 1;
 }
 
 interface Site {
@@ -105,7 +121,7 @@ async function withMachine(home: AegisHome, request: RunRequest, site: Site): Pr
     cpus: availableParallelism(),
     ...bootFiles,
     disks: site.devices.disks,
-    shares: site.devices.shares,
+    shares: [],
     network: network && { socket: network.socket, mac: network.mac },
     consoleLog: site.consoleLog,
     socketDir: site.socketDir,

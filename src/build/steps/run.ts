@@ -9,7 +9,9 @@ import type { RootStack } from "../roots.js";
 import { resolveUser } from "../tree/users.js";
 import { cleanPath, resolvePath, type TreeView } from "../tree/view.js";
 import type { NetworkMode } from "../types.js";
+import { BindDisk } from "./bind-disk.js";
 import { LogTail, runFailed } from "./run-failure.js";
+import type { StepMount } from "./run-mounts.js";
 import { keyOf, type LayerStep } from "./step.js";
 
 export interface RunInput {
@@ -25,8 +27,7 @@ export interface RunInput {
   readonly network: NetworkMode;
   readonly privileged: boolean;
   readonly hostname: string;
-  /** Mounts and what of them belongs to the key. */
-  readonly mounts: readonly { readonly key: unknown; spec(): Promise<RunMountSpec> }[];
+  readonly mounts: readonly StepMount[];
   readonly platform: string;
   readonly epoch: number | undefined;
   /** Where the instruction stands, for the message when it fails. */
@@ -62,7 +63,7 @@ export function runStep(
         input.argv,
         [...input.env].sort(),
         [input.cwd, input.user, input.network, input.privileged, input.hostname, input.platform],
-        input.mounts.map((mount) => JSON.stringify(mount.key)),
+        input.mounts.flatMap((mount) => mount.key ?? []),
         environment.request.extraHosts.map(({ name, address }) => [name, address]),
         [environment.request.shmSize ?? defaultShm, input.epoch ?? null],
       ]),
@@ -90,11 +91,19 @@ async function execute(
   const { createWritableDisk } = await import("../../rootfs/writable.js");
   await createWritableDisk(scratch, { sizeBytes: scratchSize, uuid: randomBytes(16) });
   const mounts: RunMountSpec[] = [];
-  for (const mount of input.mounts) mounts.push(await resolveTarget(view, await mount.spec()));
+  const secretEnv: string[] = [];
+  await using binds = new BindDisk(await environment.temporary("binds.ext4"));
+  for (const mount of input.mounts) {
+    const spec = await mount.spec(binds);
+    if (spec) mounts.push(await resolveTarget(view, spec));
+    const pair = await mount.env?.();
+    if (pair !== undefined) secretEnv.push(pair);
+  }
+  await binds.finish();
   const tail = new LogTail();
   const outcome = await executor.run({
     argv: input.argv,
-    env: withHome([...input.env, ...input.quietEnv], user.home),
+    env: withHome([...input.env, ...input.quietEnv, ...secretEnv], user.home),
     cwd: input.cwd,
     user,
     userSpec: input.user,

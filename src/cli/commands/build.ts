@@ -30,6 +30,10 @@ export default class BuildCommand extends AegisCommand {
     description: "line of /etc/hosts in RUN steps, name:address (repeatable)",
   });
   shmSize = Option.String("--shm-size", { description: "size of /dev/shm in RUN steps" });
+  secrets = Option.Array("--secret", [], {
+    description: "secret for RUN steps, id=NAME[,src=FILE|env=VARIABLE] (repeatable)",
+  });
+  ssh = Option.Array("--ssh", [], { description: "SSH agent for RUN steps, default or ID=SOCKET (repeatable)" });
   isolation = Option.String("--isolation", { description: "where RUN steps run: auto, vm or container" });
   progress = Option.String("--progress", { description: "auto, plain, tty, quiet or rawjson" });
   quiet = Option.Boolean("-q,--quiet", false, { description: "print nothing but the image's id" });
@@ -50,6 +54,8 @@ export default class BuildCommand extends AegisCommand {
         network: this.network,
         addHost: this.addHost,
         shmSize: this.shmSize,
+        secrets: this.secrets,
+        ssh: this.ssh,
         isolation: this.isolation,
         progress: this.quiet ? "quiet" : this.progress,
       },
