@@ -1,8 +1,8 @@
 /*
  * gvproxy trusts its guest: it serves its own control API (which opens ports on the host and removes files) on the gateway's
  * port 80, maps .254 to the host's loopback, and dials whatever address a packet names. So what the guest sends is
- * judged here, by an allow list: ARP, IPv4 from its own subnet, and of the gateway only DNS, DHCP, ping, and answers to what was
- * forwarded from there.
+ * judged here, by an allow list: ARP, IPv4 from its own subnet, and to the gateway no TCP connection but DNS. (What comes in by
+ * a published port comes from the gateway too, from a high port; its answers carry ACK.)
  */
 #include "policy.h"
 
@@ -18,10 +18,8 @@ enum {
 	PROTOCOL_UDP = 17,
 	PORT_DNS = 53,
 	PORT_DHCP = 67,
-	/* gvproxy's own end of a forwarded connection: gVisor takes ports from here on (tcpip/ports, FirstEphemeral). */
-	FIRST_EPHEMERAL = 16000,
-	TCP_FLAGS = 13,
-	TCP_SYN = 0x02,
+	PORT_UNPRIVILEGED = 1024,
+	TCP_FLAGS_OFFSET = 13,
 	TCP_ACK = 0x10,
 };
 
@@ -47,15 +45,19 @@ static bool source_allowed(uint32_t source)
 	return (source & subnet_mask) == subnet && source != gateway && source != host_alias && source != subnet_broadcast;
 }
 
-/*
- * Forwarded connections come from the gateway's address, so answers to it must pass. Over TCP everything that does not open
- * a connection is an answer; over UDP what goes to a port that gvproxy takes for forwarding: its services are all below.
- */
-static bool is_answer(uint8_t protocol, uint16_t port, const uint8_t *payload, size_t length)
+/* `segment` is what follows the IPv4 header. */
+static bool gateway_allowed(uint8_t protocol, bool fragment, const uint8_t *segment, size_t length)
 {
-	if (protocol == PROTOCOL_UDP)
-		return port >= FIRST_EPHEMERAL;
-	return protocol == PROTOCOL_TCP && length > TCP_FLAGS && (payload[TCP_FLAGS] & (TCP_SYN | TCP_ACK)) != TCP_SYN;
+	uint16_t port;
+
+	/* UDP ends at the gateway's DNS, DHCP or a published port; its control API is TCP. */
+	if (protocol == PROTOCOL_ICMP || protocol == PROTOCOL_UDP)
+		return true;
+	/* A fragment can't be judged by its port, and overlapping ones can change it afterwards. */
+	if (protocol != PROTOCOL_TCP || fragment || length <= TCP_FLAGS_OFFSET)
+		return false;
+	port = u16(segment + 2);
+	return port == PORT_DNS || (port >= PORT_UNPRIVILEGED && (segment[TCP_FLAGS_OFFSET] & TCP_ACK) != 0);
 }
 
 bool frame_allowed(const struct policy *policy, const uint8_t *frame, size_t length)
@@ -64,7 +66,6 @@ bool frame_allowed(const struct policy *policy, const uint8_t *frame, size_t len
 	size_t header, total;
 	uint32_t destination;
 	uint8_t protocol;
-	uint16_t port = 0;
 	bool fragment;
 
 	if (length < ETHERNET_HEADER)
@@ -77,28 +78,17 @@ bool frame_allowed(const struct policy *policy, const uint8_t *frame, size_t len
 	total = u16(ip + 2);
 	if (ip[0] >> 4 != 4 || header < IPV4_HEADER_MIN || total < header || total > length - ETHERNET_HEADER)
 		return false;
-	protocol = ip[9];
-	fragment = (u16(ip + 6) & IPV4_FRAGMENT_MASK) != 0;
-	if (!fragment && (protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP)) {
-		if (total < header + 4)
-			return false;
-		port = u16(ip + header + 2);
-	}
-	destination = u32(ip + 16);
 	if (!source_allowed(u32(ip + 12)))
 		return false;
-	if (destination == gateway) {
-		/* A fragment can't be judged by its port, and overlapping ones can change it afterwards. */
-		if (fragment)
-			return false;
-		return protocol == PROTOCOL_ICMP || (protocol == PROTOCOL_TCP && port == PORT_DNS) ||
-		       (protocol == PROTOCOL_UDP && (port == PORT_DNS || port == PORT_DHCP)) ||
-		       is_answer(protocol, port, ip + header, total - header);
-	}
+	protocol = ip[9];
+	fragment = (u16(ip + 6) & IPV4_FRAGMENT_MASK) != 0;
+	destination = u32(ip + 16);
+	if (destination == gateway)
+		return gateway_allowed(protocol, fragment, ip + header, total - header);
 	if (destination == host_alias)
 		return policy->host_loopback;
 	if (destination == broadcast || destination == subnet_broadcast)
-		return !fragment && protocol == PROTOCOL_UDP && port == PORT_DHCP;
+		return !fragment && protocol == PROTOCOL_UDP && total >= header + 4 && u16(ip + header + 2) == PORT_DHCP;
 	switch (destination >> 24) {
 	case 0: /* Linux dials 0.0.0.0 as loopback */
 	case 127:
@@ -106,6 +96,6 @@ bool frame_allowed(const struct policy *policy, const uint8_t *frame, size_t len
 	case 169: /* link-local: a cloud's metadata service */
 		return (destination >> 16) != (169 << 8 | 254);
 	default:
-		return destination >> 28 != 14 && destination >> 28 != 15; /* multicast, reserved */
+		return destination >> 28 < 14; /* neither multicast nor reserved */
 	}
 }
