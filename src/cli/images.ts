@@ -3,8 +3,10 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import path from "node:path";
 import type { Readable } from "node:stream";
+import { parseDigest } from "../oci/digests.js";
 import type { RegistryOptions } from "../oci/registry/session.js";
 import { type ImageStore, openImageStore } from "../oci/store.js";
+import type { Digest } from "../support/brands.js";
 import { AegisError, hasErrno } from "../support/errors.js";
 import type { AegisHome } from "../support/home.js";
 
@@ -64,3 +66,13 @@ export const registryOptions = (home: AegisHome): RegistryOptions => ({
   env: process.env,
   settingsFile: path.join(home.root, "registries.json"),
 });
+
+/** Images that instances were made from and layers that cached build steps lead to; collection leaves them alone. */
+export async function neededDigests(home: AegisHome): Promise<readonly Digest[]> {
+  const [{ listInstances }, { cachedLayers }] = await Promise.all([
+    import("../instance/store.js"),
+    import("../build/cache/steps.js"),
+  ]);
+  const instances = await listInstances(home);
+  return [...instances.map(({ config }) => parseDigest(config.image.digest)), ...(await cachedLayers(home))];
+}
