@@ -78,7 +78,10 @@ async function sweepPartial(directory: string): Promise<void> {
     const lock = await tryLock(`${file}.lock`);
     if (!lock) continue;
     const found = await stat(file).catch(() => undefined);
-    if (found && Date.now() - found.mtimeMs > partialAge) await rm(file, { force: true });
+    if (found && Date.now() - found.mtimeMs > partialAge) {
+      await rm(file, { force: true });
+      await rm(`${file}.lock`, { force: true });
+    }
     lock.release();
   }
 }

@@ -28,6 +28,8 @@ export async function pruneImages(store: ImageStore, options: PruneOptions = {})
     .filter((image) => options.all || image.names.length === 0)
     .filter((image) => !used.has(image.target.digest) && !image.platforms.some((it) => used.has(it.digest)))
     .reverse();
+  // What was only looked at to choose must not be held by ourselves.
+  await store.close();
   const images: ImageSummary[] = [];
   let bytes = 0;
   const sweep = async () => {
