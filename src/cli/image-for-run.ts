@@ -5,15 +5,13 @@ import path from "node:path";
 import { imageSettings } from "../instance/image-settings.js";
 import type { RunRequest } from "../instance/start.js";
 import { parsePlatform } from "../oci/platforms.js";
-import type { RegistryOptions } from "../oci/registry/session.js";
 import { type ImageStore, imageNotFound } from "../oci/store.js";
 import type { Platform, StoredImage } from "../oci/types.js";
 import { ensureRootDisks } from "../rootfs/disks.js";
 import { AegisError, hasErrno } from "../support/errors.js";
 import type { AegisHome } from "../support/home.js";
 import { usageError } from "./argv.js";
-import { registryOptions, withStore } from "./images.js";
-import { transferReporter } from "./render/transfer.js";
+import { withStore } from "./images.js";
 
 export type ImageForRun = Pick<RunRequest, "reference" | "image" | "root" | "settings">;
 
@@ -31,7 +29,7 @@ export async function findImage(
   const wanted = asked.reference ?? last!.image;
   const platform = asked.platform === undefined ? undefined : parsePlatform(asked.platform);
   return await withStore(home, async (store) => {
-    const image = await present(store, wanted, asked, platform, registryOptions(home));
+    const image = await present(store, wanted, asked, platform);
     const root = await ensureRootDisks(home, store, { config: image.config, layers: image.manifest.layers });
     return {
       reference: asked.reference ?? last!.name ?? wanted,
@@ -47,7 +45,6 @@ async function present(
   wanted: string,
   asked: { readonly reference: string | undefined; readonly pull: string; readonly note: (line: string) => void },
   platform: Platform | undefined,
-  registry: RegistryOptions,
 ): Promise<StoredImage> {
   if (!["missing", "always", "never"].includes(asked.pull)) {
     throw usageError(`--pull is missing, always or never, not "${asked.pull}"`, "run");
@@ -59,9 +56,8 @@ async function present(
   if (asked.pull === "never" || asked.reference === undefined) throw imageNotFound(wanted);
   const { pullImage } = await import("../oci/registry/pull.js");
   asked.note(`${found ? "looking for a newer" : "no"} ${wanted} here${found ? "" : "; pulling it"}`);
-  const reporter = transferReporter(process.stderr, { quiet: false });
   try {
-    return await pullImage(store, wanted, { platform, registry, onProgress: reporter.report });
+    return await pullImage(store, wanted, { platform });
   } catch (cause) {
     if (!(cause instanceof AegisError) || !/^REGISTRY_/.test(cause.code)) throw cause;
     throw new AegisError(
@@ -72,8 +68,6 @@ async function present(
         cause,
       },
     );
-  } finally {
-    reporter.end();
   }
 }
 

@@ -27,7 +27,7 @@ export default class SuperviseCommand extends AegisCommand {
     const payload = JSON.parse((await readAll(process.stdin)).toString("utf8")) as LaunchPayload;
     await supervise(this.home, this.id as InstanceId, {
       payload,
-      parts: houseParts(),
+      parts: houseParts(process.env),
       launcherGone,
       terminate: terminate.signal,
       report: (event: LaunchEvent) => {

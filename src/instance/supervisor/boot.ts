@@ -1,7 +1,6 @@
 /** From an instance's settings to the machine's devices and the guest's boot configuration. */
 import path from "node:path";
 import type { BootConfig, GuestFile, GuestMount, ProcessSpec } from "../../guest/types.js";
-import { AegisError } from "../../support/errors.js";
 import type { AegisHome } from "../../support/home.js";
 import type { DiskSpec, Network, ShareSpec } from "../../vmm/types.js";
 import type { TerminalSize } from "../messages.js";
@@ -27,10 +26,6 @@ export interface Devices {
   readonly root: BootConfig["root"];
 }
 
-/** QEMU's microvm has 8 slots: console, network, entropy and the boot disk take four; libkrun has more. */
-const mostDevices = 4;
-
-/** @throws AegisError TOO_MANY_VOLUMES */
 export function planDevices(home: AegisHome, config: InstanceConfig, lowers: readonly string[]): Devices {
   const files = filesOf(home, config.id);
   const disks: DiskSpec[] = lowers.map((lower) => ({ path: lower, readOnly: true }));
@@ -58,15 +53,6 @@ export function planDevices(home: AegisHome, config: InstanceConfig, lowers: rea
       const subpath = path.posix.join("/volumes", encodeURIComponent(target));
       mounts.push({ type: "disk", disk: anonymous, subpath, target, readOnly: false, copyUp: true });
     }
-  }
-  if (disks.length + shares.length > mostDevices + 2) {
-    throw new AegisError(
-      "TOO_MANY_VOLUMES",
-      `${disks.length + shares.length} disks and shares are more than a microVM takes`,
-      {
-        hint: "mount one directory that holds the others",
-      },
-    );
   }
   // Parents before what is mounted in them.
   mounts.sort((a, b) => a.target.length - b.target.length);

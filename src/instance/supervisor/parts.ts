@@ -9,6 +9,8 @@ export interface Parts {
   network(home: AegisHome, options: { readonly socketDir: string; readonly hostLoopback: boolean }): Promise<Network>;
   machine(home: AegisHome, spec: MachineSpec, driver: InstanceConfig["vmm"]): Promise<Machine>;
   readonly connectGuest: ConnectGuest;
+  /** How long a guest may take to say hello. */
+  readonly helloTimeoutMs: number;
   /** Makes sure that the image disks of an instance are there (they may have been pruned). */
   lowers(home: AegisHome, config: InstanceConfig): Promise<readonly string[]>;
   /** A new writable disk; `over` are the image disks that it will lie on, if any. */

@@ -2,7 +2,8 @@
  * One boot of an instance: starts network and machine, hands the guest its configuration, follows the app to its end, and
  * releases everything, whatever happened. Restarting is somebody else's decision.
  */
-import { mkdir, stat } from "node:fs/promises";
+import { mkdir, rm, stat } from "node:fs/promises";
+import path from "node:path";
 import type { Guest, GuestEvent, GuestProcess, ProcessExit } from "../../guest/types.js";
 import { AegisError } from "../../support/errors.js";
 import type { AegisHome } from "../../support/home.js";
@@ -31,8 +32,6 @@ export interface SessionHooks {
   event(event: GuestEvent): void;
 }
 
-/** How long a guest may take to say hello. Emulated on a busy machine it takes some seconds; natively a fraction of one. */
-export const helloTimeoutMs = 30_000;
 /** How long the guest may take to unmount and power off after its app has ended. */
 const powerOffMs = 15_000;
 
@@ -52,12 +51,15 @@ export async function runSession(
   const files = filesOf(home, config.id);
   const devices = planDevices(home, config, await parts.lowers(home, config));
   await Promise.all(devices.writable.map((disk) => ensureDisk(parts, disk)));
-  await mkdir(files.socketDir, { recursive: true, mode: 0o700 });
+  // A boot's sockets are its own: what the one before it left would be in the way.
+  const socketDir = path.join(files.socketDir, "vm");
+  await rm(socketDir, { recursive: true, force: true });
+  await mkdir(socketDir, { recursive: true, mode: 0o700 });
   const { kernel, bootDisk } = await parts.bootFiles(home);
   abort.throwIfAborted();
 
   await using network = config.network
-    ? await parts.network(home, { socketDir: files.socketDir, hostLoopback: config.hostLoopback })
+    ? await parts.network(home, { socketDir, hostLoopback: config.hostLoopback })
     : undefined;
   // Before the machine, so that a port that was taken meanwhile stops us early.
   for (const port of network ? config.ports : []) await network?.expose(port);
@@ -75,7 +77,7 @@ export async function runSession(
       shares: devices.shares,
       network: network && { socket: network.socket, mac: network.mac },
       consoleLog: files.console,
-      socketDir: files.socketDir,
+      socketDir,
     },
     config.vmm,
   );
@@ -114,7 +116,7 @@ async function untilHello(machine: Machine, parts: Parts, config: InstanceConfig
   try {
     return await withConsole(
       machine,
-      Promise.race([parts.connectGuest(machine.control, { timeoutMs: helloTimeoutMs }), endedEarly(machine)]),
+      Promise.race([parts.connectGuest(machine.control, { timeoutMs: parts.helloTimeoutMs }), endedEarly(machine)]),
     );
   } catch (error) {
     if (!(error instanceof AegisError) || config.memoryBytes >= smallMachineBytes) throw error;

@@ -2,7 +2,6 @@
 import type { ConformanceCase } from "../lib/case.js";
 import { ignore, wildcard } from "./ignore.js";
 import { language } from "./language.js";
-import { lint } from "./lint.js";
 import { words } from "./words.js";
 
-export const suites: Readonly<Record<string, readonly ConformanceCase[]>> = { words, language, ignore, wildcard, lint };
+export const suites: Readonly<Record<string, readonly ConformanceCase[]>> = { words, language, ignore, wildcard };

@@ -86,6 +86,7 @@ export function fakeHouse(app: Program, exec: Program = (process) => process.exi
     power: () => undefined,
     emit: () => undefined,
     parts: {
+      helloTimeoutMs: 1000,
       bootFiles: async () => ({ kernel: "/kernel", bootDisk: "/boot" }),
       lowers: async () => ["/lower"],
       createDisk: async (file) => {
