@@ -162,7 +162,7 @@ export class RootStack {
     ]);
     const disk = await this.#environment.temporary("layer.ext4");
     await using file = await open(disk, "wx", 0o600);
-    const writer = createExt4Writer({ fd: file.fd }, { uuid: randomBytes(16), journal: false });
+    await using writer = createExt4Writer({ fd: file.fd }, { uuid: randomBytes(16), journal: false });
     await readLayer(this.#environment.store, layer.descriptor, writer, { diffId: layer.diffId });
     await writer.finish();
     return { disk, directory: "/" };

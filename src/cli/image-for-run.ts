@@ -5,13 +5,15 @@ import path from "node:path";
 import { imageSettings } from "../instance/image-settings.js";
 import type { RunRequest } from "../instance/start.js";
 import { parsePlatform } from "../oci/platforms.js";
+import type { RegistryOptions } from "../oci/registry/session.js";
 import { type ImageStore, imageNotFound } from "../oci/store.js";
 import type { Platform, StoredImage } from "../oci/types.js";
 import { ensureRootDisks } from "../rootfs/disks.js";
 import { AegisError, hasErrno } from "../support/errors.js";
 import type { AegisHome } from "../support/home.js";
 import { usageError } from "./argv.js";
-import { withStore } from "./images.js";
+import { registryOptions, withStore } from "./images.js";
+import { transferReporter } from "./render/transfer.js";
 
 export type ImageForRun = Pick<RunRequest, "reference" | "image" | "root" | "settings">;
 
@@ -29,7 +31,7 @@ export async function findImage(
   const wanted = asked.reference ?? last!.image;
   const platform = asked.platform === undefined ? undefined : parsePlatform(asked.platform);
   return await withStore(home, async (store) => {
-    const image = await present(store, wanted, asked, platform);
+    const image = await present(store, wanted, asked, platform, registryOptions(home));
     const root = await ensureRootDisks(home, store, { config: image.config, layers: image.manifest.layers });
     return {
       reference: asked.reference ?? last!.name ?? wanted,
@@ -45,6 +47,7 @@ async function present(
   wanted: string,
   asked: { readonly reference: string | undefined; readonly pull: string; readonly note: (line: string) => void },
   platform: Platform | undefined,
+  registry: RegistryOptions,
 ): Promise<StoredImage> {
   if (!["missing", "always", "never"].includes(asked.pull)) {
     throw usageError(`--pull is missing, always or never, not "${asked.pull}"`, "run");
@@ -56,8 +59,9 @@ async function present(
   if (asked.pull === "never" || asked.reference === undefined) throw imageNotFound(wanted);
   const { pullImage } = await import("../oci/registry/pull.js");
   asked.note(`${found ? "looking for a newer" : "no"} ${wanted} here${found ? "" : "; pulling it"}`);
+  const reporter = transferReporter(process.stderr, { quiet: false });
   try {
-    return await pullImage(store, wanted, { platform });
+    return await pullImage(store, wanted, { platform, registry, onProgress: reporter.report });
   } catch (cause) {
     if (!(cause instanceof AegisError) || !/^REGISTRY_/.test(cause.code)) throw cause;
     throw new AegisError(
@@ -68,6 +72,8 @@ async function present(
         cause,
       },
     );
+  } finally {
+    reporter.end();
   }
 }
 

@@ -1,12 +1,13 @@
 /** What the image commands share: the store of the home, byte streams from and to the shell, and how ids and ages are shown. */
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import path from "node:path";
 import type { Readable } from "node:stream";
+import { parseDigest } from "../oci/digests.js";
 import type { RegistryOptions } from "../oci/registry/session.js";
 import { type ImageStore, openImageStore } from "../oci/store.js";
+import type { Digest } from "../support/brands.js";
 import { AegisError, hasErrno } from "../support/errors.js";
-import type { AegisHome } from "../support/home.js";
+import { type AegisHome, registriesFile } from "../support/home.js";
 
 /** Runs `body` with the home's store and ends its lease afterwards. */
 export async function withStore<T>(home: AegisHome, body: (store: ImageStore) => Promise<T>): Promise<T> {
@@ -62,5 +63,15 @@ export function formatAge(created: string | undefined, now = Date.now()): string
 /** How this home talks to registries: `registries.json` in it, Docker's credentials and certificates. */
 export const registryOptions = (home: AegisHome): RegistryOptions => ({
   env: process.env,
-  settingsFile: path.join(home.root, "registries.json"),
+  settingsFile: registriesFile(home),
 });
+
+/** Images that instances were made from and layers that cached build steps lead to; collection leaves them alone. */
+export async function neededDigests(home: AegisHome): Promise<readonly Digest[]> {
+  const [{ listInstances }, { cachedLayers }] = await Promise.all([
+    import("../instance/store.js"),
+    import("../build/cache/steps.js"),
+  ]);
+  const instances = await listInstances(home);
+  return [...instances.map(({ config }) => parseDigest(config.image.digest)), ...(await cachedLayers(home))];
+}

@@ -28,3 +28,18 @@ export async function promptHidden(question: string): Promise<string> {
     stderr.write("\n");
   }
 }
+
+/** Asks a question on the terminal that "y" agrees to. @throws AegisError USAGE where nobody can be asked */
+export async function confirm(question: string): Promise<boolean> {
+  const { stdin, stderr } = process;
+  if (!stdin.isTTY) {
+    throw new AegisError("USAGE", "there is no terminal to ask on", { hint: "say that you mean it with --force" });
+  }
+  const { createInterface } = await import("node:readline/promises");
+  const lines = createInterface({ input: stdin, output: stderr });
+  try {
+    return /^y(es)?$/i.test((await lines.question(`${question} [y/N] `)).trim());
+  } finally {
+    lines.close();
+  }
+}

@@ -62,6 +62,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   load: { category: "Images", summary: "Load images from an archive", load: () => import("./commands/load.js") },
   login: { category: "Images", summary: "Log in to a registry", load: () => import("./commands/login.js") },
   logout: { category: "Images", summary: "Forget the login to a registry", load: () => import("./commands/logout.js") },
+  prune: {
+    category: "Images",
+    summary: "Remove images and content that nothing needs",
+    load: () => import("./commands/prune.js"),
+  },
   pull: { category: "Images", summary: "Pull an image from a registry", load: () => import("./commands/pull.js") },
   push: { category: "Images", summary: "Push an image to a registry", load: () => import("./commands/push.js") },
   rmi: { category: "Images", summary: "Remove images", load: () => import("./commands/rmi.js") },
@@ -123,7 +128,21 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
 };
 
 /** What people coming from Docker type, and what it is called here. */
-const aliases: Readonly<Record<string, string>> = { "--version": "version", "-v": "version", unpause: "resume" };
+const aliases: Readonly<Record<string, string>> = {
+  "--version": "version",
+  "-v": "version",
+  unpause: "resume",
+  "image history": "history",
+  "image import": "import",
+  "image load": "load",
+  "image ls": "images",
+  "image prune": "prune",
+  "image pull": "pull",
+  "image push": "push",
+  "image rm": "rmi",
+  "image save": "save",
+  "image tag": "tag",
+};
 
 export interface FoundCommand {
   readonly words: readonly string[];

@@ -20,6 +20,8 @@ export interface ExpandOptions {
   readonly file?: SourceFile;
   /** Told of every variable that is read, set or not. */
   readonly onVariable?: (name: string, isSet: boolean) => void;
+  /** Told when a word's variables have all been read. */
+  readonly onWord?: () => void;
 }
 
 /**
@@ -58,7 +60,11 @@ const blank: FaultOptions = {
  * @throws AegisError DOCKERFILE_EXPANSION, DOCKERFILE_SYNTAX
  */
 export function expandInstruction(instruction: Instruction, lookup: Lookup, options: ExpandOptions = {}): Instruction {
-  const word = (text: string): string => lexWord(text, lookup, options);
+  const word = (text: string): string => {
+    const expanded = lexWord(text, lookup, options);
+    options.onWord?.();
+    return expanded;
+  };
   const optional = <K extends string>(key: K, text: string | undefined) =>
     (text === undefined ? {} : { [key]: word(text) }) as { readonly [P in K]?: string };
   return located(options.file, instruction.range, (): Instruction => {
@@ -134,9 +140,12 @@ function expandTransfer(
   return {
     sources: instruction.sources.map(word),
     destination: word(instruction.destination),
-    heredocs: instruction.heredocs.map((heredoc) =>
-      heredoc.expand ? { ...heredoc, content: lexWord(heredoc.content, lookup, body) } : heredoc,
-    ),
+    heredocs: instruction.heredocs.map((heredoc) => {
+      if (!heredoc.expand) return heredoc;
+      const content = lexWord(heredoc.content, lookup, body);
+      options.onWord?.();
+      return { ...heredoc, content };
+    }),
   };
 }
 

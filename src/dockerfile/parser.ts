@@ -70,11 +70,15 @@ function beforeFrom(statement: Statement): Fault {
 }
 
 /**
- * The instruction that an ONBUILD expression (of this file or of a base image's configuration) stands for. Its range is that of
- * `range`, for messages.
+ * The instruction that an ONBUILD expression (of this file or of a base image's configuration) stands for, with `range` for
+ * messages.
  * @throws AegisError as `parseDockerfile`, and DOCKERFILE_ONBUILD when it is not exactly one allowed instruction
  */
-export function parseOnbuild(expression: string, range: SourceRange = { startLine: 1, endLine: 1 }): Instruction {
+export function parseOnbuild(
+  expression: string,
+  range: SourceRange = { startLine: 1, endLine: 1 },
+  onWarning: (rule: string, message: string) => void = () => {},
+): Instruction {
   const { file, statements } = readStatements(expression, "ONBUILD", "dockerfile");
   const [statement] = statements;
   return located(file, statement?.range ?? range, () => {
@@ -84,6 +88,6 @@ export function parseOnbuild(expression: string, range: SourceRange = { startLin
     if (["FROM", "ONBUILD", "MAINTAINER"].includes(statement.kind)) {
       throw new Fault(`${statement.kind} isn't allowed as an ONBUILD trigger`, { code: "DOCKERFILE_ONBUILD" });
     }
-    return { ...readInstruction(statement, "dockerfile", { warn: () => {} }), range };
+    return { ...readInstruction(statement, "dockerfile", { warn: onWarning }), range };
   });
 }

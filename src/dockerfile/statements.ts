@@ -60,15 +60,13 @@ export function readStatements(text: string, name: string, dialect: Dialect): St
     const startLine = at + 1;
     at++;
     if (first.startsWith("#")) {
-      comments.push(trimSpace(first.slice(1)));
+      const comment = trimSpace(first.slice(1));
+      comments = comment === "" ? [] : [...comments, comment];
       continue;
     }
     const logical = joinContinuations(file, first, at, escapeCharacter);
     at = logical.next;
-    if (logical.text === "" && logical.next === startLine) {
-      comments = [];
-      continue;
-    }
+    if (logical.text === "" && logical.next === startLine) continue;
     const column = file.lines[startLine - 1]!.length - first.length + 1;
     const range = { startLine, endLine: at, column };
     try {
@@ -76,7 +74,7 @@ export function readStatements(text: string, name: string, dialect: Dialect): St
       const bodies = readHeredocs(head, logical.text, lines, at, dialect);
       at = bodies.next;
       if (logical.hasEmptyLine) {
-        const message = `Empty continuation line found in: ${logical.text}`;
+        const message = "Empty continuation line";
         warnings.push({ rule: "NoEmptyContinuation", message, range: { ...range, startLine: at, endLine: at } });
       }
       statements.push({ ...head, range: { ...range, endLine: at }, heredocs: bodies.heredocs, comments });

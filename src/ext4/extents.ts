@@ -1,6 +1,6 @@
 /** Extent trees: runs of blocks of a file. Kernel docs: ext4/ifork.rst ("Extent Tree"). */
 import { crc32c } from "./crc32c.js";
-import { BLOCK_SIZE, ceilDiv } from "./geometry.js";
+import { BLOCK_SIZE } from "./geometry.js";
 import { INLINE_SIZE } from "./inode.js";
 import { struct, u16, u32 } from "./struct.js";
 
@@ -37,13 +37,6 @@ export interface BlockSink {
   /** A fresh block's number. */
   allocate(): number;
   write(block: number, bytes: Uint8Array): void;
-}
-
-/** Blocks that the tree of a file with `count` extents takes besides the inode. */
-export function extentTreeBlocks(count: number): number {
-  let total = 0;
-  for (let nodes = count; nodes > ROOT_ENTRIES; total += nodes) nodes = ceilDiv(nodes, BLOCK_ENTRIES);
-  return total;
 }
 
 /** Writes the tree's blocks, if it needs any, and gives the 60 bytes of i_block. `seed` is the inode's. */

@@ -91,8 +91,10 @@ export class InodeStore {
 
   /** Extents of an inode, in order. */
   extents(inode: number): Extent[] {
-    const from = this.extentsAt[inode]!;
-    return Array.from({ length: this.extentCount[inode]! }, (_, index) => this.extent(from + index));
+    const extents: Extent[] = [];
+    const end = this.extentsAt[inode]! + this.extentCount[inode]!;
+    for (let index = this.extentsAt[inode]!; index < end; index++) extents.push(this.extent(index));
+    return extents;
   }
 
   #grow(capacity: number): void {

@@ -82,6 +82,16 @@ export class Output {
     this.#throwFailure();
   }
 
+  /**
+   * Forgets what isn't being written yet and waits for what is: only then may the file be closed, for its descriptor's number
+   * could be another file's the moment after.
+   */
+  async settle(): Promise<void> {
+    this.#window = undefined;
+    this.#pending = this.#pending.filter((item) => item.started);
+    while (this.#pending.length > 0) await new Promise<void>((resolve) => this.#waiters.push(resolve));
+  }
+
   /** The window that takes a byte at `position`. */
   #windowAt(position: number): Buffer {
     if (this.#window && position === this.#start + this.#fill && this.#fill < this.#limit) return this.#window;

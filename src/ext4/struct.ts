@@ -1,6 +1,6 @@
 /** On-disk structures as tables of fields, so that a layout can be laid beside the kernel's documentation. */
 
-type Kind = "u8" | "u16" | "u32" | "be16" | "be32";
+type Kind = "u8" | "u16" | "u32" | "be32";
 
 interface NumberField {
   readonly kind: Kind;
@@ -19,7 +19,6 @@ export const u8 = number("u8");
 export const u16 = number("u16");
 export const u32 = number("u32");
 /** Big-endian, as jbd2 stores its integers. */
-export const be16 = number("be16");
 export const be32 = number("be32");
 export const bytes = (offset: number, length: number) => ({ kind: "bytes", offset, length }) as const;
 
@@ -57,8 +56,6 @@ function get(buffer: Buffer, at: number, field: Field): number | Uint8Array {
       return buffer.readUInt16LE(offset);
     case "u32":
       return buffer.readUInt32LE(offset);
-    case "be16":
-      return buffer.readUInt16BE(offset);
     case "be32":
       return buffer.readUInt32BE(offset);
     case "bytes":
@@ -82,9 +79,6 @@ function set(buffer: Buffer, at: number, field: Field, value: number | Uint8Arra
       break;
     case "u32":
       buffer.writeUInt32LE(value, offset);
-      break;
-    case "be16":
-      buffer.writeUInt16BE(value, offset);
       break;
     case "be32":
       buffer.writeUInt32BE(value, offset);

@@ -62,9 +62,10 @@ export interface WrittenNode {
 /**
  * A sink that becomes a filesystem. Entries may come in any order; directories that no entry names are made with mode 0755,
  * owned by root, with the time of the entry that needed them. An entry for an existing path replaces it; a directory
- * over a directory only replaces its attributes.
+ * over a directory only replaces its attributes. Hold it with `await using`: a writer that is given up may still be
+ * writing to the file, which must not be closed before.
  */
-export interface Ext4Writer extends TreeSink {
+export interface Ext4Writer extends TreeSink, AsyncDisposable {
   /** What follows belongs to a layer on top of what came before. */
   beginLayer(): void;
   /** Removes a path and everything under it, whichever layer it came from. */
@@ -244,6 +245,7 @@ export function createExt4Writer(file: { readonly fd: number }, options: Ext4Wri
         symlinkTarget,
       };
     },
+    [Symbol.asyncDispose]: () => output.settle(),
     async finish() {
       requireComplete();
       // e2fsck wants the directory; its inode is set apart for it, so that it never moves others.

@@ -14,7 +14,7 @@ import { encodeDocument, parseConfig } from "./documents.js";
 import { mediaTypes } from "./media-types.js";
 import { familiarName, normaliseReference } from "./references.js";
 import * as blobs from "./store/blobs.js";
-import { type Collected, type CollectOptions, collectGarbage } from "./store/collect.js";
+import { type Collected, type CollectOptions, collectGarbage, measureStore } from "./store/collect.js";
 import * as images from "./store/images.js";
 import { initialiseLayout, type LayoutEntry, readLayout, updateLayout } from "./store/layout.js";
 import type { Descriptor, ImageConfig, ImageManifest, Platform, StoredImage } from "./types.js";
@@ -72,6 +72,8 @@ export interface ImageStore {
   remove(text: string): Promise<images.ImageRecord>;
   /** Removes every blob that neither an image nor a lease needs. */
   collect(options?: CollectOptions): Promise<Collected>;
+  /** What the blobs take, bytes. */
+  usage(): Promise<{ readonly blobs: number; readonly bytes: number }>;
   /** Ends this process's lease. */
   close(): Promise<void>;
 }
@@ -201,6 +203,7 @@ export async function openImageStore(root: string): Promise<ImageStore> {
       return record;
     },
     collect: async (options = {}) => await collectGarbage(root, leases, options),
+    usage: () => measureStore(root),
     async close() {
       const open = lease;
       lease = undefined;

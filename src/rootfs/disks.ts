@@ -57,7 +57,7 @@ async function ensureBase(
 ): Promise<ImageDisk> {
   const disk = baseDisk(home, stack, length);
   await ensureDisk(home, disk, async (fd) => {
-    const writer = createExt4Writer({ fd }, { uuid: diskUuid(disk) });
+    await using writer = createExt4Writer({ fd }, { uuid: diskUuid(disk) });
     const merger = new LayerMerger(writer);
     await streamLayers(store, stack.layers.slice(0, length), merger, options);
     await merger.finish();
@@ -77,7 +77,7 @@ async function ensureDelta(
   const disk = deltaDisk(home, stack, length);
   await ensureDisk(home, disk, async (fd) => {
     using below = openDisk(base.path);
-    const writer = createExt4Writer({ fd }, { uuid: diskUuid(disk) });
+    await using writer = createExt4Writer({ fd }, { uuid: diskUuid(disk) });
     const merger = new LayerMerger(writer, below.lower);
     await streamLayers(store, stack.layers.slice(length), merger, options);
     await merger.finish();

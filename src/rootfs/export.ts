@@ -30,7 +30,7 @@ export async function exportMergedDisk(
   let summary: Ext4Summary | undefined;
   await replaceFile(file, async ({ fd }) => {
     const { sizeBytes, headroomBytes } = options;
-    const writer = createExt4Writer({ fd }, { uuid, sizeBytes, headroomBytes });
+    await using writer = createExt4Writer({ fd }, { uuid, sizeBytes, headroomBytes });
     await pushTree(view, writer);
     summary = await writer.finish();
   });

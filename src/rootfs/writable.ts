@@ -35,7 +35,7 @@ export async function createWritableDisk(file: string, options: WritableDiskOpti
   await replaceFile(
     file,
     async ({ fd }) => {
-      const writer = createExt4Writer({ fd }, { uuid: options.uuid, sizeBytes: options.sizeBytes });
+      await using writer = createExt4Writer({ fd }, { uuid: options.uuid, sizeBytes: options.sizeBytes });
       writer.entry({ ...root, path: writableLayout.upper });
       // Every ext4 disk has this directory, an image has not: it must not show in the guest.
       if (!hasLostFound) writer.entry(whiteoutDevice(`${writableLayout.upper}/${lostFound}` as ByteString));

@@ -54,6 +54,9 @@ export function openHome(env: NodeJS.ProcessEnv = process.env): AegisHome {
   return home;
 }
 
+/** What the user has configured about registries: mirrors, own CAs, plain HTTP. */
+export const registriesFile = (home: Pick<AegisHome, "root">): string => path.join(home.root, "registries.json");
+
 function socketDirectory(root: string, env: NodeJS.ProcessEnv): string {
   const uid = process.getuid?.() ?? 0;
   const tag = createHash("sha256").update(root).digest("hex").slice(0, 8);

@@ -33,7 +33,7 @@ export async function writeImage(
 ): Promise<Ext4Summary> {
   const fd = openSync(file, "wx+");
   try {
-    const writer = createExt4Writer({ fd }, { uuid: testUuid, ...options });
+    await using writer = createExt4Writer({ fd }, { uuid: testUuid, ...options });
     await fill(writer);
     return await writer.finish();
   } finally {

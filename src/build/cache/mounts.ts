@@ -66,7 +66,7 @@ export async function leaseCacheDisk(home: AegisHome): Promise<CacheDiskLease> {
   const lock = await acquireLock(`${disk}.lock`);
   try {
     await access(disk).catch(async () => {
-      const { createWritableDisk } = await import("../../rootfs/index.js");
+      const { createWritableDisk } = await import("../../rootfs/writable.js");
       await createWritableDisk(disk, { sizeBytes: cacheDiskSize, uuid: randomBytes(16) });
     });
   } catch (error) {

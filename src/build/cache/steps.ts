@@ -2,8 +2,9 @@
  * Steps that have been done: `$AEGIS_HOME/cache/steps/<aa>/<key>` says which layer a step made, and when. A record counts
  * only while its layer's blob is in the store. Records are written once, whole, and never changed.
  */
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import path from "node:path";
+import type { Digest } from "../../support/brands.js";
 import { hasErrno } from "../../support/errors.js";
 import { replaceFile } from "../../support/files.js";
 import type { AegisHome } from "../../support/home.js";
@@ -44,6 +45,19 @@ export function openStepCache(
     recall: (key) => readIfThere(fileOf("facts", key)),
     remember: (key, fact) => write(fileOf("facts", key), fact),
   };
+}
+
+/** Blobs that recorded steps lead to: what garbage collection must leave for the next build. */
+export async function cachedLayers(home: Pick<AegisHome, "cache">): Promise<readonly Digest[]> {
+  const directory = path.join(home.cache, "steps");
+  const names = await readdir(directory, { recursive: true, withFileTypes: true }).catch((error) => {
+    if (hasErrno(error, "ENOENT")) return [];
+    throw error;
+  });
+  const records = names
+    .filter((entry) => entry.isFile() && !entry.name.startsWith("."))
+    .map(async (entry) => parseRecord((await readIfThere(path.join(entry.parentPath, entry.name))) ?? ""));
+  return (await Promise.all(records)).flatMap((record) => (record ? [record.layer.descriptor.digest] : []));
 }
 
 async function write(file: string, text: string): Promise<void> {

@@ -44,6 +44,7 @@ export class BindDisk implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
+    await this.#writer?.[Symbol.asyncDispose]();
     await file?.close();
   }
 }

@@ -2,7 +2,7 @@ import { Command, Option } from "clipanion";
 import { type Removal, removeImage } from "../../oci/removal.js";
 import { AegisError } from "../../support/errors.js";
 import { AegisCommand } from "../command.js";
-import { withStore } from "../images.js";
+import { neededDigests, withStore } from "../images.js";
 
 export default class RemoveImageCommand extends AegisCommand {
   static override paths = [["rmi"]];
@@ -28,7 +28,7 @@ export default class RemoveImageCommand extends AegisCommand {
         }
       }
       await store.close();
-      if (!this.noPrune) await store.collect();
+      if (!this.noPrune) await store.collect({ keep: () => neededDigests(this.home) });
       return done;
     });
     this.print(removals, (all) =>

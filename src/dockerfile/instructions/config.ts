@@ -42,10 +42,16 @@ export function readPairs(statement: Statement, context: ReadContext): readonly 
   });
 }
 
-export function readArg(statement: Statement): readonly ArgDefinition[] {
+export function readArg(statement: Statement, context: ReadContext): readonly ArgDefinition[] {
   noFlags(statement);
   atLeastOne(statement);
-  return splitQuotedWords(statement.rest, statement.escape).map((word) => {
+  const words = splitQuotedWords(statement.rest, statement.escape);
+  checkDescription(
+    words.map((word) => cut(word, "=")[0]),
+    statement,
+    context,
+  );
+  return words.map((word) => {
     const [name, value] = cut(word, "=");
     if (name === "") throw new Fault("ARG names can not be blank", { at: word });
     const description = descriptionOf(statement.comments, name);
@@ -57,6 +63,15 @@ export function readArg(statement: Statement): readonly ArgDefinition[] {
 export function descriptionOf(comments: readonly string[], name: string | undefined): string | undefined {
   if (name === undefined) return undefined;
   return comments.find((line) => line.startsWith(`${name} `))?.slice(name.length + 1);
+}
+
+/** The comment line right above a definition, if there is one, should describe it. */
+export function checkDescription(names: readonly string[], statement: Statement, context: ReadContext): void {
+  const comment = statement.comments.at(-1);
+  if (comment === undefined || names.includes(comment.split(" ", 1)[0]!)) return;
+  const name = names.length === 1 ? names[0] : "<arg_key>";
+  const message = `Comment for ${statement.kind} should follow the format: \`# ${name} <description>\``;
+  context.warn("InvalidDefinitionDescription", message, statement);
 }
 
 export function readPorts(statement: Statement): readonly string[] {

@@ -4,7 +4,7 @@ import { readFlags } from "../flags.js";
 import { type Statement, splitStatement } from "../statements.js";
 import { splitWhitespace, trimSpace } from "../text.js";
 import type { Stage } from "../types.js";
-import { descriptionOf, readPairs } from "./config.js";
+import { checkDescription, descriptionOf, readPairs } from "./config.js";
 import { atLeastOne, jsonForm, type ReadContext } from "./reader.js";
 
 const reservedNames = ["context", "scratch"];
@@ -27,6 +27,7 @@ export function readFrom(statement: Statement, context: ReadContext): Omit<Stage
       at: written,
     });
   }
+  if (name !== undefined) checkDescription([name], statement, context);
   if (named) warnOfNames(statement, as!, written!, context);
   const platform = readFlags(statement.flags, { platform: "text" }, "FROM").text("platform");
   const description = descriptionOf(statement.comments, name);
@@ -41,7 +42,7 @@ export function readFrom(statement: Statement, context: ReadContext): Omit<Stage
 }
 
 function warnOfNames(statement: Statement, as: string, written: string, context: ReadContext): void {
-  if (isMixedCase(statement.name, as)) {
+  if (differsInCase(statement.name, as)) {
     const message = `'${as}' and '${statement.name}' keywords' casing do not match`;
     context.warn("FromAsCasing", message, statement);
   }
@@ -54,10 +55,9 @@ function warnOfNames(statement: Statement, as: string, written: string, context:
   }
 }
 
-const isMixedCase = (from: string, as: string): boolean =>
-  !(isUpper(from) && isUpper(as)) && !(isLower(from) && isLower(as));
-const isUpper = (text: string): boolean => text === text.toUpperCase();
-const isLower = (text: string): boolean => text === text.toLowerCase();
+/** A FROM in mixed case is another rule's matter. */
+const differsInCase = (from: string, as: string): boolean =>
+  (from === from.toLowerCase() && as !== as.toLowerCase()) || (from === from.toUpperCase() && as !== as.toUpperCase());
 
 /** The trigger as it is recorded: the rest of the line and the here-documents that belong to it. */
 export function readOnbuild(statement: Statement): string {

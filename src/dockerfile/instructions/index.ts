@@ -17,7 +17,7 @@ type DockerKind = Exclude<Instruction["kind"], (typeof aegisKinds)[number]>;
 
 const readers: Readonly<Record<DockerKind, (statement: Statement, context: ReadContext) => Body>> = {
   ADD: readAdd,
-  ARG: (statement) => ({ kind: "ARG", args: readArg(statement) }),
+  ARG: (statement, context) => ({ kind: "ARG", args: readArg(statement, context) }),
   CMD: (statement) => ({ kind: "CMD", command: plainCommand(statement) }),
   COPY: readCopy,
   ENTRYPOINT: (statement) => ({ kind: "ENTRYPOINT", command: plainCommand(statement) }),

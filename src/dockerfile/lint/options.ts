@@ -2,39 +2,51 @@
 import { Fault } from "../errors.js";
 import { suggestion } from "../suggest.js";
 import { cut, trimSpace } from "../text.js";
+import type { LintWarning } from "../types.js";
+
+/** Rules by name, or all. */
+type Rules = "all" | readonly string[];
 
 export interface CheckOptions {
-  /** Rules by name, or all. */
-  readonly skip: "all" | readonly string[];
+  readonly skip: Rules;
+  /** Rules that are off unless they are asked for here. */
+  readonly experimental: Rules;
   /** A warning that is not left out fails the build. */
   readonly error: boolean;
 }
 
+const experimentalRules = ["CopyIgnoredFile", "InvalidDefinitionDescription"];
+
 /**
- * Reads `skip=RuleA,RuleB;error=true`; `experimental=` is accepted: none of the rules here is.
+ * Reads `skip=RuleA,RuleB;error=true;experimental=all`. As in the reference a blank after a comma is part of the name.
  * @throws Fault
  */
 export function parseCheckOptions(text: string | undefined): CheckOptions {
-  let skip: CheckOptions["skip"] = [];
-  let error = false;
-  for (const part of trimSpace(text ?? "") === "" ? [] : text!.split(";")) {
-    const [key, raw] = cut(part, "=").map((piece) => piece && trimSpace(piece)) as [string, string | undefined];
-    if (raw === undefined || !["skip", "error", "experimental"].includes(key)) {
-      const hint = suggestion(
-        key,
-        ["skip", "error"],
-        "write skip=RuleName,OtherRule or error=true, divided by semicolons",
-      );
-      throw new Fault(`invalid check option "${part}"`, { hint, at: part });
+  const options: { -readonly [K in keyof CheckOptions]: CheckOptions[K] } = {
+    skip: [],
+    experimental: [],
+    error: false,
+  };
+  for (const part of text === undefined || trimSpace(text) === "" ? [] : text.split(";")) {
+    const [rawKey, rawValue] = cut(part, "=");
+    const key = trimSpace(rawKey);
+    const value = trimSpace(rawValue ?? "");
+    if (rawValue === undefined || (key !== "skip" && key !== "experimental" && key !== "error")) {
+      const known = "write skip=RuleName,OtherRule or error=true, divided by semicolons";
+      const hint = suggestion(key, ["skip", "error", "experimental"], known);
+      throw new Fault(`invalid check option "${trimSpace(part)}"`, { hint, at: part });
     }
-    if (key === "skip") skip = raw === "all" ? "all" : raw.split(",").map(trimSpace);
-    else if (key === "error") error = checkBoolean(raw, part);
+    if (key !== "error") options[key] = value === "all" ? "all" : rawValue.split(",");
+    else if (/^(1|t|true|0|f|false)$/i.test(value)) options.error = /^(1|t)/i.test(value);
+    else throw new Fault(`check option error is either true or false, not "${value}"`, { at: part });
   }
-  return { skip, error };
+  return options;
 }
 
-function checkBoolean(value: string, part: string): boolean {
-  if (/^(1|t|true)$/i.test(value)) return true;
-  if (/^(0|f|false)$/i.test(value)) return false;
-  throw new Fault(`check option error is either true or false, not "${value}"`, { at: part });
+/** Whether a warning is to be shown under these options. */
+export function isEnabled(warning: LintWarning, options: CheckOptions): boolean {
+  if (names(options.skip, warning.rule)) return false;
+  return !experimentalRules.includes(warning.rule) || names(options.experimental, warning.rule);
 }
+
+const names = (rules: Rules, rule: string): boolean => rules === "all" || rules.includes(rule);

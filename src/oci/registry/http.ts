@@ -5,10 +5,11 @@
 
 import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { rootCertificates } from "node:tls";
+import type { SecureContext } from "node:tls";
 import type { Dispatcher } from "undici";
 import { causeCode, networkError, protocolError, stalledError } from "./errors.js";
 import { proxyFor } from "./proxy.js";
+import { secureContext } from "./trust.js";
 
 export interface Timeouts {
   /** Milliseconds until connected, until the head of the answer, and between two pieces of a body. */
@@ -88,21 +89,26 @@ export function createHttp(options: HttpOptions = {}): Http {
   const timeouts = { ...defaultTimeouts, ...options.timeouts };
   const retry = { ...defaultRetry, ...options.retry };
   const dispatchers = new Map<string, Dispatcher>();
+  let context: Promise<SecureContext> | undefined;
 
   async function dispatcherFor(url: URL): Promise<Dispatcher> {
     const proxy = proxyFor(url, options.env ?? process.env);
-    const found = dispatchers.get(proxy?.href ?? "");
+    const key = `${url.protocol} ${proxy?.href}`;
+    const found = dispatchers.get(key);
     if (found) return found;
     const { Agent, ProxyAgent } = await import("undici");
-    const tls = {
-      ...(options.ca?.length ? { ca: [...rootCertificates, ...(await extraCertificates()), ...options.ca] } : {}),
+    if (url.protocol === "https:") context ??= secureContext(options.ca ?? [], options.env);
+    const trusted = await context;
+    const connect = {
+      timeout: timeouts.connect,
       rejectUnauthorized: options.verifyTls ?? true,
+      ...(trusted ? { secureContext: trusted } : {}),
     };
     const common = { connections: 16, headersTimeout: timeouts.headers, bodyTimeout: timeouts.idle };
     const made = proxy
-      ? new ProxyAgent({ ...common, uri: proxy.href, requestTls: { ...tls, timeout: timeouts.connect } })
-      : new Agent({ ...common, connect: { ...tls, timeout: timeouts.connect } });
-    dispatchers.set(proxy?.href ?? "", made);
+      ? new ProxyAgent({ ...common, uri: proxy.href, requestTls: connect })
+      : new Agent({ ...common, connect });
+    dispatchers.set(key, made);
     return made;
   }
 
@@ -229,12 +235,4 @@ function responseOf(answer: Dispatcher.ResponseData, url: URL, timeouts: Timeout
       await answer.body.dump({ limit: 64 << 10 }).catch(() => undefined);
     },
   };
-}
-
-/** `ca` replaces what Node trusts, so the additions that people make for Node are put in again. */
-async function extraCertificates(): Promise<readonly string[]> {
-  const file = process.env.NODE_EXTRA_CA_CERTS;
-  if (!file) return [];
-  const { readFile } = await import("node:fs/promises");
-  return [await readFile(file, "utf8").catch(() => "")];
 }

@@ -8,7 +8,7 @@ import { type Authenticator, createAuthenticator } from "./auth.js";
 import { type Credentials, findCredentials } from "./credentials.js";
 import { causeCode, refusalError } from "./errors.js";
 import { createHttp, type Http, type HttpOptions, type HttpRequest, type HttpResponse } from "./http.js";
-import { type Endpoint, endpointsOf, registrySettings } from "./settings.js";
+import { type Endpoint, endpointsOf, isLoopback, registrySettings } from "./settings.js";
 
 export interface RegistryOptions extends Pick<HttpOptions, "timeouts" | "retry"> {
   /** For proxies, docker's config.json and credential helpers; this process's unless told. */
@@ -117,20 +117,24 @@ function createPlace(
 
 const certificateProblem = /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH)/;
 
-/** TLS where it is spoken; plain HTTP only on loopback and where it was configured. */
+/**
+ * TLS where it is spoken; plain HTTP only on loopback and where it was configured. On loopback it is tried first: nobody
+ * listens in there, and it is what speaks there.
+ */
 export async function findBase(endpoint: Endpoint, http: Http, signal: AbortSignal | undefined): Promise<URL> {
-  if (!endpoint.allowHttp) return endpoint.base;
+  const secure = endpoint.base;
+  if (!endpoint.allowHttp) return secure;
+  const plain = new URL(secure.href.replace(/^https:/, "http:"));
+  const [first, second] = isLoopback(secure.hostname) ? [plain, secure] : [secure, plain];
   try {
-    const answer = await http.request(new URL("/v2/", endpoint.base.href), {
-      attempts: 1,
-      ...(signal ? { signal } : {}),
-    });
+    const answer = await http.request(new URL("/v2/", first.href), { attempts: 1, ...(signal ? { signal } : {}) });
     await answer.discard();
-    return endpoint.base;
+    // What TLS servers say to those who forget to speak it.
+    return first === plain && answer.status === 400 ? second : first;
   } catch (error) {
     signal?.throwIfAborted();
     if (error instanceof AegisError && certificateProblem.test(causeCode(error.cause))) throw error;
-    return new URL(endpoint.base.href.replace(/^https:/, "http:"));
+    return second;
   }
 }
 

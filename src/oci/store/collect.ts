@@ -2,17 +2,23 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import type { Digest } from "../../support/brands.js";
+import { hasErrno } from "../../support/errors.js";
 import { sweepTemporary } from "../../support/files.js";
 import type { LeaseBook } from "../../support/leases.js";
+import { tryLock } from "../../support/locks.js";
 import { isDigest } from "../digests.js";
 import { maxDocumentSize } from "../documents.js";
 import { blobPath } from "./blobs.js";
 import { reachable } from "./images.js";
 import { readLayout } from "./layout.js";
 
+/** Digests that something outside of the store needs; asked while no lease can grow. */
+export type Keep = () => Promise<Iterable<Digest>>;
+
 export interface CollectOptions {
   /** Only tell what would be removed. */
-  readonly dryRun?: boolean;
+  readonly dryRun?: boolean | undefined;
+  readonly keep?: Keep | undefined;
 }
 
 export interface Collected {
@@ -27,7 +33,7 @@ export async function collectGarbage(root: string, leases: LeaseBook, options: C
     for (const { target } of await readLayout(root)) {
       for (const digest of await reachable(root, target.digest, target.mediaType)) live.add(digest);
     }
-    for (const key of held) {
+    for (const key of [...held, ...((await options.keep?.()) ?? [])]) {
       if (!isDigest(key) || live.has(key)) continue;
       for (const digest of await leadsTo(root, key)) live.add(digest);
     }
@@ -40,7 +46,10 @@ export async function collectGarbage(root: string, leases: LeaseBook, options: C
       bytes += (await stat(blobPath(root, digest))).size;
       if (!options.dryRun) await rm(blobPath(root, digest), { force: true });
     }
-    if (!options.dryRun) await sweepTemporary(path.join(root, ".tmp"));
+    if (!options.dryRun) {
+      await sweepTemporary(path.join(root, ".tmp"));
+      await sweepPartial(path.join(root, ".partial"));
+    }
     return { digests, bytes };
   });
 }
@@ -54,4 +63,37 @@ async function leadsTo(root: string, digest: Digest): Promise<ReadonlySet<Digest
     // Not a document, or not here: nothing hangs on it.
     return new Set([digest]);
   }
+}
+
+/** Downloads that were cut are worth keeping for a while, so that the next try goes on with them. */
+const partialAge = 24 * 3600 * 1000;
+
+async function sweepPartial(directory: string): Promise<void> {
+  const names = await readdir(directory).catch((error) => {
+    if (hasErrno(error, "ENOENT")) return [];
+    throw error;
+  });
+  for (const name of names.filter((it) => !it.endsWith(".lock"))) {
+    const file = path.join(directory, name);
+    const lock = await tryLock(`${file}.lock`);
+    if (!lock) continue;
+    const found = await stat(file).catch(() => undefined);
+    if (found && Date.now() - found.mtimeMs > partialAge) {
+      await rm(file, { force: true });
+      await rm(`${file}.lock`, { force: true });
+    }
+    lock.release();
+  }
+}
+
+/** Bytes of all blobs, and how many there are. */
+export async function measureStore(root: string): Promise<{ readonly blobs: number; readonly bytes: number }> {
+  const directory = path.join(root, "blobs", "sha256");
+  let bytes = 0;
+  let blobs = 0;
+  for (const name of await readdir(directory)) {
+    bytes += (await stat(path.join(directory, name)).catch(() => undefined))?.size ?? 0;
+    blobs++;
+  }
+  return { blobs, bytes };
 }

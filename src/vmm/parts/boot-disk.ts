@@ -22,7 +22,7 @@ export async function ensureBootDisk(home: AegisHome, program = helper("aegis-ha
   const target = path.join(home.boot, `boot-${digest.toString("hex").slice(0, 16)}.img`);
   if (existsSync(target)) return target;
   await replaceFile(target, async (file) => {
-    const writer = createExt4Writer(file, { uuid: digest.subarray(0, 16), label: "aegis-boot", journal: false });
+    await using writer = createExt4Writer(file, { uuid: digest.subarray(0, 16), label: "aegis-boot", journal: false });
     for (const name of directories) writer.entry(entry(encodeText(name), "directory", 0o755, 0));
     writer.entry(entry(encodeText("init"), "file", 0o755, content.length));
     writer.data(content);

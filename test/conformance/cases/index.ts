@@ -2,6 +2,7 @@
 import type { ConformanceCase } from "../lib/case.js";
 import { ignore, wildcard } from "./ignore.js";
 import { language } from "./language.js";
+import { lint } from "./lint.js";
 import { words } from "./words.js";
 
-export const suites: Readonly<Record<string, readonly ConformanceCase[]>> = { words, language, ignore, wildcard };
+export const suites: Readonly<Record<string, readonly ConformanceCase[]>> = { words, language, ignore, wildcard, lint };

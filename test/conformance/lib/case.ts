@@ -28,6 +28,8 @@ export interface ConformanceCase {
   readonly context?: Readonly<Record<string, ContextEntry>>;
   /** Flags for `build` besides the context: `--target x`, `--build-arg a=b`. */
   readonly flags?: readonly string[];
+  /** Not built but checked: its result is warnings. */
+  readonly check?: true;
   /** Environment of the build command. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -35,6 +37,11 @@ export interface ConformanceCase {
 /** What came out, with everything left out that differs from build to build. */
 export type Recorded =
   | { readonly error: string }
+  /** Rule, message and line of each warning, in order. */
+  | {
+      readonly warnings: readonly (readonly [rule: string, message: string, line: number])[];
+      readonly failure?: string;
+    }
   | {
       readonly config: Readonly<Record<string, unknown>>;
       readonly history: readonly {

@@ -39,6 +39,7 @@ export async function recordWithDocker(item: ConformanceCase, base: ReadImage): 
     const context = path.join(work, "context");
     const layout = path.join(work, "layout");
     await writeContext(await directory(context), item);
+    if (item.check) return await recordCheck(context);
     const flags = ["--progress=plain", "--network=host", "--provenance=false", "--no-cache", ...(item.flags ?? [])];
     const output = ["--output", `type=oci,tar=false,dest=${layout}`];
     const built = await docker(["buildx", "build", ...flags, ...output, "."], {
@@ -51,6 +52,29 @@ export async function recordWithDocker(item: ConformanceCase, base: ReadImage): 
   } finally {
     await rm(work, { recursive: true, force: true });
   }
+}
+
+interface CheckResult {
+  readonly warnings?: readonly {
+    readonly ruleName: string;
+    readonly detail?: string;
+    readonly location: { readonly ranges?: readonly { readonly start: { readonly line: number } }[] };
+  }[];
+  readonly buildError?: { readonly message: string };
+}
+
+async function recordCheck(context: string): Promise<Recorded> {
+  const checked = await docker(["buildx", "build", "--call=check,format=json", "."], { cwd: context });
+  if (!checked.stdout.startsWith("{")) return { error: errorOf(checked.stderr) };
+  const result: CheckResult = JSON.parse(checked.stdout);
+  return {
+    warnings: (result.warnings ?? []).map(({ ruleName, detail, location }) => [
+      ruleName,
+      detail ?? "",
+      location.ranges?.[0]?.start.line ?? 0,
+    ]),
+    ...(result.buildError === undefined ? {} : { failure: result.buildError.message }),
+  };
 }
 
 async function directory(name: string): Promise<string> {

@@ -12,6 +12,13 @@ interface Stored {
 
 const fileOf = (suite: string): URL => new URL(`../recorded/${suite}.json`, import.meta.url);
 
+/** Only what was built, not what was checked. */
+export type BuiltEntry = Exclude<Entry, { readonly warnings: unknown }>;
+
+/** What was recorded of a suite of builds, by the cases' names. */
+export const readBuilds = (suite: string): Readonly<Record<string, BuiltEntry>> =>
+  readRecording(suite) as Readonly<Record<string, BuiltEntry>>;
+
 /** What was recorded of a suite, by the cases' names; nothing when there is no recording. */
 export function readRecording(suite: string, file: string | URL = fileOf(suite)): Readonly<Record<string, Entry>> {
   let stored: Stored;

@@ -4,14 +4,14 @@ import { createIgnoreMatcher, type IgnoreState, parseDockerignore } from "../../
 import { goMatch, hasWildcard } from "../../../src/dockerfile/matcher.js";
 import { AegisError } from "../../../src/support/errors.js";
 import { ignore, ignoreTree, wildcard } from "../../conformance/cases/ignore.js";
-import { readRecording } from "../../conformance/lib/recordings.js";
+import { readBuilds } from "../../conformance/lib/recordings.js";
 
 const nameOf = (line: string): string => /^(.*?) (?:file|directory|symlink|link) \d/.exec(line)![1]!;
 const directories = new Set(ignoreTree.map((entry) => path.posix.dirname(entry)));
 directories.add("empty").add("d/empty");
 
 describe("what a .dockerignore leaves of a context, as the reference builder does", () => {
-  const recording = readRecording("ignore");
+  const recording = readBuilds("ignore");
   test.each(ignore)("$name", (item) => {
     const expected = recording[item.name]!;
     const patterns = () => createIgnoreMatcher(parseDockerignore(item.context![".dockerignore"] as string));
@@ -37,7 +37,7 @@ describe("what a .dockerignore leaves of a context, as the reference builder doe
 });
 
 describe("what a wildcard of COPY matches, as the reference builder does", () => {
-  const recording = readRecording("wildcard");
+  const recording = readBuilds("wildcard");
   const tree = ignoreTree.filter((entry) => entry !== ".dockerignore");
   // What these show is not the matcher's: a file over a directory, a symlink that is followed.
   const others = new Set(["COPY *", "COPY **", "COPY */", "COPY link/*"]);

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { AegisError } from "../../../src/support/errors.js";
 import { suites } from "../../conformance/cases/index.js";
 import type { ConformanceCase } from "../../conformance/lib/case.js";
-import { readRecording } from "../../conformance/lib/recordings.js";
+import { readBuilds } from "../../conformance/lib/recordings.js";
 import { type Evaluated, evaluate } from "./evaluate.js";
 
 /**
@@ -64,7 +64,7 @@ function comparable(config: Readonly<Record<string, unknown>>) {
 const filled = (list: readonly string[] | undefined) => (list?.length === 0 ? undefined : list);
 
 describe.each(["words", "language"])("what the reference builder makes of %s", (suite) => {
-  const recording = readRecording(suite);
+  const recording = readBuilds(suite);
   test.each(suites[suite]!.filter((item) => !item.flags?.includes("--label")))("$name", (item) => {
     const expected = recording[item.name]!;
     const actual = outcome(item);

@@ -1,0 +1,47 @@
+import { Command, Option } from "clipanion";
+import { familiarName } from "../../oci/references.js";
+import { pruneImages } from "../../oci/store/prune.js";
+import { formatSize, parseSize } from "../../support/sizes.js";
+import { AegisCommand } from "../command.js";
+import { neededDigests, shortId, withStore } from "../images.js";
+import { confirm } from "../input.js";
+
+export default class PruneCommand extends AegisCommand {
+  static override paths = [["prune"]];
+  static override usage = Command.Usage({
+    details: `
+      Removes images without a name and all content that nothing leads to. What running builds and instances need, and what
+      cached build steps lead to, stays.
+    `,
+    examples: [
+      ["All images older than a week that no instance uses", "$0 prune -a --filter until=168h"],
+      ["The oldest ones, until the store takes 10 GB", "$0 prune -a --keep-storage 10g"],
+    ],
+  });
+
+  all = Option.Boolean("-a,--all", false, {
+    description: "also images that have a name, unless an instance uses them",
+  });
+  filter = Option.Array("--filter", [], { description: "until=TIME, label=K[=V], reference=PATTERN" });
+  keepStorage = Option.String("--keep-storage", { description: "stop when the store takes no more than this" });
+  force = Option.Boolean("-f,--force", false, { description: "don't ask" });
+
+  override async execute() {
+    const keepStorage = this.keepStorage === undefined ? undefined : parseSize(this.keepStorage);
+    const what = this.all ? "all images that no instance uses" : "all images without a name";
+    if (!this.force && !(await confirm(`This removes ${what}. Go on?`))) return;
+    const pruned = await withStore(this.home, (store) =>
+      pruneImages(store, { all: this.all, filters: this.filter, keepStorage, keep: () => neededDigests(this.home) }),
+    );
+    const images = pruned.images.map(({ target, names }) => ({
+      id: target.digest,
+      names: names.map((it) => familiarName(it)),
+    }));
+    this.print({ images, reclaimed: pruned.bytes }, () =>
+      [
+        ...images.map(({ id, names }) => `Deleted: ${names.length > 0 ? names.join(", ") : shortId(id)}`),
+        `Reclaimed: ${formatSize(pruned.bytes)}`,
+      ].join("\n"),
+    );
+  }
+}
