@@ -51,6 +51,10 @@ export async function copyLayerStep(instruction: InstructionOf<"COPY" | "ADD">, 
       exclude: excluder(instruction.exclude),
       excludePatterns: instruction.exclude,
       source: () => (from === undefined ? at.inputs.context() : at.inputs.from(from, { numbers: true })),
+      unpack:
+        instruction.kind === "ADD" && instruction.unpack !== false
+          ? () => at.environment.temporary("unpacked")
+          : undefined,
       now: nowSeconds(epoch),
       epoch,
     },

@@ -60,8 +60,7 @@ export async function* changesOf(upper: TreeView, lower: TreeView, options: Diff
   const skip = options.skip ?? new Set();
 
   /** `below` is the directory that shows through at `path`, if any. */
-  async function* within(path: ByteString, below: ViewNode | undefined): AsyncGenerator<Change, boolean> {
-    let skipped = false;
+  async function* within(path: ByteString, below: ViewNode | undefined): AsyncGenerator<Change> {
     for (const name of await upper.list(path)) {
       const at = joinPath(path, name);
       const raw = await upper.lookup(at);
@@ -70,11 +69,11 @@ export async function* changesOf(upper: TreeView, lower: TreeView, options: Diff
       const old = below && (await lower.lookup(at));
       if (isWhiteout(raw.entry)) {
         if (old && !skip.has(at)) yield { kind: "remove", path: at };
-      } else if (skip.has(at) && (raw.entry.type !== "directory" || (await upper.list(at)).length === 0))
-        skipped = true;
-      else yield* node(at, raw, old);
+        continue;
+      }
+      const mountPoint = skip.has(at) && (raw.entry.type !== "directory" || (await upper.list(at)).length === 0);
+      if (!mountPoint) yield* node(at, raw, old);
     }
-    return skipped;
   }
 
   async function* node(path: ByteString, raw: ViewNode, old: ViewNode | undefined): AsyncGenerator<Change> {
@@ -89,21 +88,15 @@ export async function* changesOf(upper: TreeView, lower: TreeView, options: Diff
     let told = !oldDirectory || emptied;
     if (told) yield change;
     if (emptied) yield { kind: "empty", path };
-    const inner = within(path, emptied ? undefined : oldDirectory);
-    let next = await inner.next();
-    // An unchanged directory is told of only when something in it is.
-    const differs = oldDirectory && !sameEntry(entry, oldDirectory.entry);
-    if (!told && !next.done) {
-      yield change;
+    for await (const inner of within(path, emptied ? undefined : oldDirectory)) {
+      // An unchanged directory is told of only when something in it is.
+      if (!told) yield change;
       told = true;
+      yield inner;
     }
-    while (!next.done) {
-      yield next.value;
-      next = await inner.next();
-    }
-    const onlySkipped =
-      next.value && oldDirectory && sameEntry({ ...entry, mtime: oldDirectory.entry.mtime }, oldDirectory.entry);
-    if (!told && differs && !onlySkipped) yield change;
+    // A new time alone is no change, as in the reference: it comes from what was made and removed again, mount points too.
+    const differs = oldDirectory && !sameEntry({ ...entry, mtime: oldDirectory.entry.mtime }, oldDirectory.entry);
+    if (!told && differs) yield change;
   }
 
   async function sameFile(path: ByteString, { entry, links }: ViewNode, old: ViewNode): Promise<boolean> {

@@ -1,14 +1,16 @@
 /** COPY: files of the context, of another stage or of an image, and heredocs, into the tree. */
 import type { Heredoc } from "../../dockerfile/types.js";
-import { encodeText } from "../../support/brands.js";
+import { type ByteString, encodeText } from "../../support/brands.js";
 import type { TreeSink } from "../../support/tree.js";
 import type { RootStack } from "../roots.js";
+import { isArchive, unpackInto } from "../tree/archive.js";
 import { Changes } from "../tree/changes.js";
 import { type ModeChange, parseMode } from "../tree/chmod.js";
 import { type CopyOptions, copyInto, ensureDestination, missingSource } from "../tree/copy.js";
 import { digestSource, matchSources, type SourceView } from "../tree/sources.js";
+import { Spool } from "../tree/spool.js";
 import { resolveOwner } from "../tree/users.js";
-import { emptyView, joinPath } from "../tree/view.js";
+import { emptyView, joinPath, resolvePath } from "../tree/view.js";
 import { keyOf, type LayerStep } from "./step.js";
 
 export interface CopySource {
@@ -33,6 +35,8 @@ export interface CopyInput {
   readonly excludePatterns: readonly string[];
   /** Opens the tree that `sources` are in. */
   source(): Promise<CopySource>;
+  /** ADD: archives among the sources are unpacked. Gives a file for what they hold meanwhile. */
+  readonly unpack: (() => Promise<string>) | undefined;
   readonly now: number;
   readonly epoch: number | undefined;
 }
@@ -43,7 +47,7 @@ export function copyStep(input: CopyInput, roots: RootStack): LayerStep {
     createdBy: input.createdBy,
     async key() {
       return keyOf([
-        "copy",
+        input.unpack ? "add" : "copy",
         input.link ? "link" : roots.chainId,
         input.destination,
         [input.chown, input.chmod, input.epoch ?? null],
@@ -86,16 +90,31 @@ async function produce(
   const changes = new Changes(view, { sec: input.now, nsec: 0 });
   const options: CopyOptions = { owner, chmod, excluded: input.exclude };
   const destination = encodeText(input.destination);
+  let spool: Spool | undefined;
   if (input.sources.length > 0) {
     const from = await (await input.source()).open();
     for (const word of input.sources) {
       for (const path of await matchSources(from, word)) {
-        await copyInto(changes, from, path, destination, options);
+        if (await unpacks(input, from, path)) {
+          spool ??= new Spool(await input.unpack!());
+          const target = await resolvePath(changes, destination);
+          await unpackInto(changes, from, await resolvePath(from, path), target, { owner, spool });
+        } else await copyInto(changes, from, path, destination, options);
       }
     }
   }
   for (const heredoc of input.heredocs) await putHeredoc(changes, heredoc, destination, options);
-  await changes.emit(sink);
+  try {
+    await changes.emit(sink);
+  } finally {
+    spool?.[Symbol.dispose]();
+  }
+}
+
+async function unpacks(input: CopyInput, view: SourceView, path: ByteString): Promise<boolean> {
+  if (!input.unpack) return false;
+  const followed = await resolvePath(view, path);
+  return (await view.lstat(followed))?.type === "file" && (await isArchive(view, followed));
 }
 
 async function putHeredoc(

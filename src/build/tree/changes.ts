@@ -13,6 +13,7 @@ import { joinPath, parentOf, rootNode, type TreeNode, type TreeView } from "./vi
 /** Where a file's bytes come from. */
 export type Content =
   | { readonly kind: "bytes"; readonly bytes: Uint8Array }
+  | { readonly kind: "spool"; readonly read: (sink: TreeSink) => Promise<void> }
   | { readonly kind: "view"; readonly view: TreeView; readonly path: ByteString };
 
 /** One inode: names that share it are hard links. */
@@ -179,6 +180,7 @@ function entryOf(path: ByteString, node: TreeNode): TreeEntry {
 
 async function copyContent(content: Content, sink: TreeSink): Promise<void> {
   if (content.kind === "view") return await content.view.read(content.path, sink);
+  if (content.kind === "spool") return await content.read(sink);
   if (content.bytes.length > 0) sink.data(content.bytes);
   await sink.drain();
 }

@@ -1,0 +1,198 @@
+/**
+ * Local archives of ADD: told by their content (tar, plain or packed with gzip, bzip2, xz or zstd), and unpacked into the
+ * tree with the owners, modes and times that they carry.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { Readable } from "node:stream";
+import { decompress, sniffCompression } from "../../oci/compression/decompress.js";
+import { createTarDecoder } from "../../oci/tar/decode.js";
+import type { ByteString } from "../../support/brands.js";
+import { AegisError, hasErrno } from "../../support/errors.js";
+import type { TreeEntry, TreeSink } from "../../support/tree.js";
+import type { Changes, NewFile, Owner } from "./changes.js";
+import type { Spool, SpooledContent } from "./spool.js";
+import { baseName, cleanPath, joinPath, parentOf, resolvePath, type TreeView } from "./view.js";
+
+const blockSize = 512;
+
+/** True when the file at `path` is a tar archive in any of the packings. */
+export async function isArchive(view: TreeView, path: ByteString): Promise<boolean> {
+  try {
+    for await (const chunk of unpacked(view, path)) return isTarHeader(chunk);
+    return false;
+  } catch (error) {
+    // Something that only looks packed is a file like any other.
+    if (error instanceof AegisError && error.code !== "UNPACKER_MISSING") return false;
+    throw error;
+  }
+}
+
+/** POSIX pax, "ustar Interchange Format": the sum of the header's bytes, its own field read as blanks. */
+function isTarHeader(bytes: Uint8Array): boolean {
+  if (bytes.length < blockSize) return false;
+  const text = Buffer.from(bytes.subarray(148, 156))
+    .toString("latin1")
+    .replace(/[\0 ]+$/, "")
+    .trim();
+  if (!/^[0-7]+$/.test(text)) return false;
+  let sum = 0;
+  for (let i = 0; i < blockSize; i++) sum += i >= 148 && i < 156 ? 0x20 : bytes[i]!;
+  return sum === Number.parseInt(text, 8);
+}
+
+/** Unpacks the archive at `path` into `destination`, an exact path. `owner` replaces the owners in the archive. */
+export async function unpackInto(
+  changes: Changes,
+  view: TreeView,
+  path: ByteString,
+  destination: ByteString,
+  options: { readonly owner: Owner | undefined; readonly spool: Spool },
+): Promise<void> {
+  await changes.mkdirAll(destination, 0o755, options.owner ?? { uid: 0, gid: 0 });
+  const entries: { readonly entry: TreeEntry; readonly content: SpooledContent }[] = [];
+  const sink: TreeSink = {
+    entry: (entry) => void entries.push({ entry, content: { pieces: [] } }),
+    data: (chunk) => options.spool.append(entries.at(-1)!.content, chunk),
+    hole: (length) => void entries.at(-1)!.content.pieces.push({ at: undefined, length }),
+    drain: () => undefined,
+  };
+  const decoder = createTarDecoder(sink);
+  for await (const chunk of unpacked(view, path)) decoder.write(chunk);
+  decoder.end();
+  const directories: [ByteString, TreeEntry][] = [];
+  for (const { entry, content } of entries) {
+    const target = await place(changes, destination, entry.path);
+    if (entry.type === "directory") directories.push([target, entry]);
+    await put(changes, destination, target, entry, content, options);
+  }
+  // What was put into them has moved their times on.
+  for (const [target, entry] of directories) await changes.alter(target, { mtime: entry.mtime });
+}
+
+/** Where an entry goes: links on the way are followed, the entry itself replaces what has its name. */
+async function place(changes: Changes, destination: ByteString, path: ByteString): Promise<ByteString> {
+  if (path === "") return destination;
+  const whole = cleanPath(`${destination}/${path}`);
+  return joinPath(await resolvePath(changes, parentOf(whole)), baseName(whole));
+}
+
+async function put(
+  changes: Changes,
+  destination: ByteString,
+  target: ByteString,
+  entry: TreeEntry,
+  content: SpooledContent,
+  { owner, spool }: { readonly owner: Owner | undefined; readonly spool: Spool },
+): Promise<void> {
+  const { path: _path, ...attributes } = entry;
+  const owned = owner ? { ...attributes, uid: owner.uid, gid: owner.gid } : attributes;
+  const present = await changes.lstat(target);
+  if (entry.type === "directory" && present?.type === "directory") {
+    const { mode, mtime } = entry;
+    await changes.alter(target, { mode, mtime, uid: owned.uid, gid: owned.gid });
+    return;
+  }
+  if (present?.type === "directory") changes.replaceDirectory(target);
+  await changes.mkdirAll(parentOf(target), 0o755, { uid: 0, gid: 0 });
+  if (entry.type === "hardlink") {
+    const linked = await place(changes, destination, entry.linkTarget ?? ("" as ByteString));
+    const file = changes.get(linked);
+    if (file) changes.put(target, file);
+    return;
+  }
+  const file: NewFile = {
+    node: { ...owned, type: entry.type },
+    content: entry.type === "file" ? { kind: "spool", read: (sink) => spool.read(content, sink) } : undefined,
+  };
+  changes.put(target, file);
+}
+
+/** The bytes of a file with its packing, if any, taken off. */
+async function* unpacked(view: TreeView, path: ByteString): AsyncGenerator<Uint8Array> {
+  const source = contentOf(view, path);
+  const first = await source.next();
+  if (first.done) return;
+  const whole = prefixed(first.value, source);
+  const compression = sniffCompression(first.value);
+  if (compression === "xz" || compression === "bzip2") yield* filtered(whole, compression === "xz" ? "xz" : "bzip2");
+  else yield* decompress(whole, compression);
+}
+
+async function* prefixed(first: Uint8Array, rest: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield first;
+    yield* rest;
+  } finally {
+    await rest.return(undefined);
+  }
+}
+
+/** A file's content, pulled. */
+async function* contentOf(view: TreeView, path: ByteString): AsyncGenerator<Uint8Array> {
+  const ready: Uint8Array[] = [];
+  let wake: (() => void) | undefined;
+  let resume: (() => void) | undefined;
+  let done = false;
+  let stopped = false;
+  const notify = () => {
+    wake?.();
+    wake = undefined;
+  };
+  const reading = view
+    .read(path, {
+      entry: () => undefined,
+      data: (chunk) => {
+        if (!stopped) ready.push(Uint8Array.from(chunk));
+        notify();
+      },
+      hole: (length) => {
+        if (!stopped) ready.push(new Uint8Array(length));
+        notify();
+      },
+      drain: () => (stopped || ready.length < 4 ? undefined : new Promise((resolve) => (resume = resolve))),
+    })
+    .finally(() => {
+      done = true;
+      notify();
+    });
+  reading.catch(() => undefined);
+  try {
+    while (!done || ready.length > 0) {
+      const chunk = ready.shift();
+      if (chunk) yield chunk;
+      else if (!done) await new Promise<void>((resolve) => (wake = resolve));
+      resume?.();
+    }
+    await reading;
+  } finally {
+    stopped = true;
+    resume?.();
+  }
+}
+
+/** bzip2 and xz have no decoder here; the host's programs do it. */
+async function* filtered(source: AsyncGenerator<Uint8Array>, program: "xz" | "bzip2"): AsyncGenerator<Uint8Array> {
+  const child = spawn(program, ["-dc"], { stdio: ["pipe", "pipe", "ignore"] });
+  const failed = once(child, "error").then(([error]: unknown[]) => {
+    throw hasErrno(error, "ENOENT") ? unpackerMissing(program) : error;
+  });
+  failed.catch(() => undefined);
+  child.stdin.on("error", () => undefined);
+  Readable.from(source).pipe(child.stdin);
+  try {
+    const chunks = child.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+    for (;;) {
+      const next = await Promise.race([chunks.next(), failed]);
+      if (next.done) return;
+      yield next.value;
+    }
+  } finally {
+    child.kill();
+  }
+}
+
+const unpackerMissing = (program: string) =>
+  new AegisError("UNPACKER_MISSING", `an archive is packed with ${program}, which is not installed here`, {
+    hint: program === "xz" ? "install xz (xz-utils), or pack it with gzip" : "install bzip2, or pack it with gzip",
+  });

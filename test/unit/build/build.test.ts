@@ -1,0 +1,309 @@
+import { chmodSync, linkSync, mkdirSync, readdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { BuildSandbox } from "../../helpers/build-sandbox.js";
+
+let sandbox: BuildSandbox;
+beforeEach(() => {
+  sandbox = new BuildSandbox();
+});
+afterEach(() => sandbox[Symbol.dispose]());
+
+const people = {
+  "root/etc/passwd": "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n",
+  "root/etc/group": "root:x:0:\nweb:x:10:app\n",
+};
+
+describe("COPY", () => {
+  it("puts files into a directory that ends in a slash and makes what leads there", async () => {
+    sandbox.write({ "a.txt": "a" });
+    const built = await sandbox.build("FROM scratch\nCOPY a.txt /srv/www/\n");
+    expect(await sandbox.layer(built, 0)).toEqual(["755 0:0 srv/", "755 0:0 srv/www/", "644 0:0 srv/www/a.txt"]);
+  });
+
+  it("gives a directory's contents, with modes, links and hard links", async () => {
+    sandbox.write({ "d/f": "x", "d/sub/g": "y" });
+    const at = (name: string) => path.join(sandbox.context, "d", name);
+    chmodSync(at("sub"), 0o700);
+    chmodSync(at("f"), 0o4750);
+    symlinkSync("../etc/passwd", at("link"));
+    linkSync(at("f"), at("twin"));
+    const built = await sandbox.build("FROM scratch\nCOPY d /t\n");
+    expect(await sandbox.layer(built, 0)).toEqual([
+      "755 0:0 t/",
+      "4750 0:0 t/f",
+      "777 0:0 t/link -> ../etc/passwd",
+      "700 0:0 t/sub/",
+      "644 0:0 t/sub/g",
+      "4750 0:0 t/twin = t/f",
+    ]);
+  });
+
+  it("follows a link that is named, and links in the destination, inside the root only", async () => {
+    sandbox.write({ real: "x", "root/opt/": "" });
+    symlinkSync("real", path.join(sandbox.context, "named"));
+    symlinkSync("../../../../opt", path.join(sandbox.context, "root", "lnk"));
+    const built = await sandbox.build("FROM scratch\nCOPY root /\nCOPY named /lnk/\n");
+    expect(await sandbox.layer(built, 1)).toEqual(["755 0:0 opt/", "644 0:0 opt/named"]);
+  });
+
+  it("takes names from the stage's own passwd and group for --chown", async () => {
+    sandbox.write({ ...people, f: "" });
+    const built = await sandbox.build(
+      "FROM scratch\nCOPY root /\nCOPY --chown=app f /a/1\nCOPY --chown=:web f /2\nCOPY --chown=55 f /3\nCOPY --chown=7:web f /4\n",
+    );
+    expect(await sandbox.layer(built, 1)).toEqual(["755 1000:1001 a/", "644 1000:1001 a/1"]);
+    expect(await sandbox.layer(built, 2)).toEqual(["644 0:10 2"]);
+    expect(await sandbox.layer(built, 3)).toEqual(["644 55:55 3"]);
+    expect(await sandbox.layer(built, 4)).toEqual(["644 7:10 4"]);
+    await expect(sandbox.build("FROM scratch\nCOPY --chown=nobody root /\n")).rejects.toMatchObject({
+      code: "USER_UNKNOWN",
+    });
+  });
+
+  it("applies --chmod in octal to parents too, and symbolic modes only to what is copied", async () => {
+    sandbox.write({ "d/f": "" });
+    chmodSync(path.join(sandbox.context, "d"), 0o755);
+    const octal = await sandbox.build("FROM scratch\nCOPY --chmod=600 d /m/n/\n");
+    expect(await sandbox.layer(octal, 0)).toEqual(["600 0:0 m/", "600 0:0 m/n/", "600 0:0 m/n/f"]);
+    const symbolic = await sandbox.build("FROM scratch\nCOPY --chmod=u+x,go-rwx d /m/n/\n");
+    expect(await sandbox.layer(symbolic, 0)).toEqual(["755 0:0 m/", "755 0:0 m/n/", "700 0:0 m/n/f"]);
+  });
+
+  it("copies nothing when a wildcard matches nothing, and fails for a name that isn't there", async () => {
+    sandbox.write({ ".hidden": "", "a.txt": "", "b.md": "" });
+    const built = await sandbox.build("FROM scratch\nCOPY *.rs /x/\nCOPY *.txt *hid* /y/\n");
+    expect(await sandbox.layer(built, 0)).toEqual([]);
+    expect(await sandbox.layer(built, 1)).toEqual(["755 0:0 y/", "644 0:0 y/.hidden", "644 0:0 y/a.txt"]);
+    await expect(sandbox.build("FROM scratch\nCOPY nope /\n")).rejects.toMatchObject({ code: "COPY_SOURCE_MISSING" });
+  });
+
+  it("leaves out what .dockerignore names, which is then missing", async () => {
+    sandbox.write({ ".dockerignore": "secret\nd/*\n!d/keep\n", secret: "", "d/drop": "", "d/keep": "" });
+    const built = await sandbox.build("FROM scratch\nCOPY d /d\n");
+    expect(await sandbox.layer(built, 0)).toEqual(["755 0:0 d/", "644 0:0 d/keep"]);
+    await expect(sandbox.build("FROM scratch\nCOPY secret /\n")).rejects.toMatchObject({ code: "COPY_SOURCE_MISSING" });
+  });
+
+  it("writes no entry for a file that is there already, the same in everything", async () => {
+    sandbox.write({ f: "same" });
+    utimesSync(path.join(sandbox.context, "f"), 1_000_000, 1_000_000);
+    const built = await sandbox.build("FROM scratch\nCOPY f /f\nCOPY f /f\n");
+    expect(await sandbox.layer(built, 1)).toEqual([]);
+  });
+
+  it("refuses a file over a directory and a directory over a file", async () => {
+    sandbox.write({ f: "", "d/x": "" });
+    await expect(sandbox.build("FROM scratch\nCOPY d /a/b\nCOPY f /a/b/x\nCOPY d /a/b/x\n")).rejects.toMatchObject({
+      code: "NOT_A_DIRECTORY",
+    });
+    sandbox.write({ "e/x/y": "" });
+    await expect(sandbox.build("FROM scratch\nCOPY e /a\nCOPY d /a\n")).rejects.toMatchObject({
+      code: "COPY_OVER_DIRECTORY",
+    });
+  });
+
+  it("with --link makes the parents anew, whatever is below", async () => {
+    sandbox.write({ f: "", "root/real/": "" });
+    symlinkSync("real", path.join(sandbox.context, "root", "lnk"));
+    const built = await sandbox.build("FROM scratch\nCOPY root /\nCOPY --link f /lnk/z\n");
+    expect(await sandbox.layer(built, 1)).toEqual(["755 0:0 lnk/", "644 0:0 lnk/z"]);
+  });
+
+  it("writes heredocs, with variables unless the name is quoted", async () => {
+    const built = await sandbox.build('FROM scratch\nARG A=1\nCOPY <<x <<"y" /h/\n$A\nx\n$A\ny\n');
+    expect(await sandbox.layer(built, 0)).toEqual(["755 0:0 h/", "644 0:0 h/x", "644 0:0 h/y"]);
+  });
+
+  it("from another stage keeps owners, and builds only the stages that are needed", async () => {
+    sandbox.write({ f: "" });
+    const built = await sandbox.build(
+      "FROM scratch AS one\nCOPY --chown=3:4 f /in/f\nFROM scratch AS broken\nCOPY nope /\nFROM scratch\nCOPY --from=one /in /out\n",
+    );
+    expect(await sandbox.layer(built, 0)).toEqual(["755 3:4 out/", "644 3:4 out/f"]);
+  });
+});
+
+describe("the step cache", () => {
+  const twoSteps = "FROM scratch\nCOPY a /a\nCOPY b /b\n";
+
+  it("hits when only times have changed, and misses when a byte has", async () => {
+    sandbox.write({ a: "1", b: "2" });
+    const first = await sandbox.build(twoSteps);
+    utimesSync(path.join(sandbox.context, "a"), 5, 5);
+    const touched = await sandbox.build(twoSteps);
+    expect(touched.cached).toHaveLength(2);
+    expect(touched.imageId).toBe(first.imageId);
+    sandbox.write({ b: "3" });
+    const changed = await sandbox.build(twoSteps);
+    expect(changed.ran).toEqual(["[2/2] COPY b /b"]);
+    expect(changed.cached).toEqual(["[1/2] COPY a /a"]);
+  });
+
+  it("misses when a mode or a name has changed", async () => {
+    sandbox.write({ "d/a": "1" });
+    await sandbox.build("FROM scratch\nCOPY d /d\n");
+    chmodSync(path.join(sandbox.context, "d", "a"), 0o600);
+    expect((await sandbox.build("FROM scratch\nCOPY d /d\n")).ran).toHaveLength(1);
+    sandbox.write({ "d/b": "" });
+    expect((await sandbox.build("FROM scratch\nCOPY d /d\n")).ran).toHaveLength(1);
+  });
+
+  it("does not care about labels, comments and commands in between", async () => {
+    sandbox.write({ a: "1", b: "2" });
+    await sandbox.build(twoSteps);
+    const built = await sandbox.build(
+      "FROM scratch\n# why\nLABEL x=1\nCOPY   a /a\nCMD ['x']\nEXPOSE 80\nHEALTHCHECK NONE\nCOPY b /b\n",
+    );
+    expect(built.ran).toEqual([]);
+  });
+
+  it("is left alone by --no-cache, and does not change the layers", async () => {
+    sandbox.write({ a: "1", b: "2" });
+    const env = { SOURCE_DATE_EPOCH: "1700000000" };
+    const first = await sandbox.build(twoSteps, {}, env);
+    const again = await sandbox.build(twoSteps, { noCache: true }, env);
+    expect(again.ran).toHaveLength(2);
+    expect(again.imageId).toBe(first.imageId);
+  });
+
+  it("reads no file of an unchanged context twice", async () => {
+    const names = Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`d/${i}`, String(i)]));
+    sandbox.write(names);
+    const old = Date.now() / 1000 - 3600;
+    for (const name of Object.keys(names)) utimesSync(path.join(sandbox.context, name), old, old);
+    await sandbox.build("FROM scratch\nCOPY d /d\n");
+    expect((await sandbox.build("FROM scratch\nCOPY d /d\n")).cached).toHaveLength(1);
+    expect(readdirSync(path.join(sandbox.home.cache))).toContain("steps");
+  });
+
+  it("leaves nothing in the temporary directory", async () => {
+    sandbox.write({ a: "1", b: "2" });
+    await sandbox.build(twoSteps);
+    expect(readdirSync(sandbox.home.tmp)).toEqual([]);
+  });
+});
+
+describe("the image's config", () => {
+  it("has history and fields as the reference writes them", async () => {
+    sandbox.write({ f: "" });
+    const built = await sandbox.build(
+      [
+        "FROM scratch",
+        "ARG FOO=bar BAZ",
+        'ENV A=1 B="two words"',
+        "LABEL x=y",
+        "WORKDIR /app",
+        "WORKDIR sub",
+        "COPY f ./",
+        "USER app",
+        "EXPOSE 90 80-81/UDP",
+        'VOLUME ["/v"]',
+        "CMD echo hi",
+        'ENTRYPOINT ["/bin/sh"]',
+        "HEALTHCHECK --interval=3s --retries=2 CMD true",
+        "STOPSIGNAL SIGTERM",
+        'SHELL ["/bin/sh", "-ec"]',
+        "ONBUILD RUN echo x",
+        "MAINTAINER me",
+      ].join("\n"),
+    );
+    expect(built.config.history!.map((it) => `${it.empty_layer ? "-" : "+"} ${it.created_by}`)).toEqual([
+      "- ARG FOO=bar BAZ",
+      "- ENV A=1 B=two words",
+      "- LABEL x=y",
+      "+ WORKDIR /app",
+      "+ WORKDIR /app/sub",
+      "+ COPY f ./ # buildkit",
+      "- USER app",
+      "- EXPOSE [80/udp 81/udp 90/tcp]",
+      "- VOLUME [/v]",
+      '- CMD ["/bin/sh" "-c" "echo hi"]',
+      '- ENTRYPOINT ["/bin/sh"]',
+      `- HEALTHCHECK &{["CMD-SHELL" "true"] "3s" "0s" "0s" "0s" '\\x02'}`,
+      "- STOPSIGNAL SIGTERM",
+      "- SHELL [/bin/sh -ec]",
+      "- MAINTAINER me",
+    ]);
+    expect(built.config.config).toEqual({
+      Env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "A=1", "B=two words"],
+      Labels: { x: "y" },
+      WorkingDir: "/app/sub",
+      User: "app",
+      ExposedPorts: { "80/udp": {}, "81/udp": {}, "90/tcp": {} },
+      Volumes: { "/v": {} },
+      Cmd: ["/bin/sh", "-c", "echo hi"],
+      ArgsEscaped: true,
+      Entrypoint: ["/bin/sh"],
+      Healthcheck: { Test: ["CMD-SHELL", "true"], Interval: 3_000_000_000, Retries: 2 },
+      StopSignal: "SIGTERM",
+      Shell: ["/bin/sh", "-ec"],
+      OnBuild: ["RUN echo x"],
+    });
+    expect(built.config.author).toBe("me");
+  });
+
+  it("fires ONBUILD right after FROM, once", async () => {
+    sandbox.write({ f: "" });
+    await sandbox.build("FROM scratch\nONBUILD COPY f /from-base\n", { tags: ["base"] });
+    const built = await sandbox.build("FROM base\nCOPY f /own\n", { tags: ["child"] });
+    expect(built.config.history!.map((it) => it.created_by)).toEqual([
+      "COPY f /from-base # buildkit",
+      "COPY f /own # buildkit",
+    ]);
+    expect(built.config.config!.OnBuild).toBeUndefined();
+  });
+
+  it("clears an inherited CMD with a new ENTRYPOINT, not one of the same stage", async () => {
+    await sandbox.build('FROM scratch\nCMD ["base"]\n', { tags: ["base"] });
+    const cleared = await sandbox.build('FROM base\nENTRYPOINT ["e"]\n');
+    expect(cleared.config.config!.Cmd).toBeUndefined();
+    const kept = await sandbox.build('FROM base\nCMD ["own"]\nENTRYPOINT ["e"]\n');
+    expect(kept.config.config!.Cmd).toEqual(["own"]);
+  });
+
+  it("takes build arguments over defaults, and global ones only when declared again", async () => {
+    const text = "ARG G=global\nFROM scratch\nARG G\nARG V=default\nARG W=$V-$G\nENV OUT=$W-$HIDDEN\n";
+    const built = await sandbox.build(text, { buildArgs: ["V=passed", "HIDDEN=no", "UNUSED=1"] });
+    expect(built.config.config!.Env!.at(-1)).toBe("OUT=passed-global-");
+    expect(built.events).toContainEqual({
+      type: "warning",
+      text: "one or more build arguments were not consumed: HIDDEN, UNUSED",
+    });
+  });
+
+  it("writes an Aegisfile's instructions as labels", async () => {
+    sandbox.write({ Aegisfile: 'FROM scratch\nMEMORY 2g\nSECRET KEY env=API_KEY\nCMD ["x"]\n' });
+    const built = await sandbox.build("this is not read");
+    expect(built.config.config!.Labels).toEqual({
+      "dev.aegis.memory": "2g",
+      "dev.aegis.secrets": '[{"name":"KEY","env":"API_KEY","required":true}]',
+    });
+  });
+});
+
+describe("what can go wrong", () => {
+  it.each([
+    ["FROM scratch\nFETCH x\n", {}, "DOCKERFILE_UNKNOWN_INSTRUCTION"],
+    ["FROM Not/AName\n", {}, undefined],
+    ["FROM scratch\nCOPY --from=2 / /\n", {}, "DOCKERFILE_STAGE"],
+    ["FROM scratch\n", { target: "none" }, "DOCKERFILE_TARGET"],
+    ["FROM scratch\nSTOPSIGNAL SIGNOPE\n", {}, "DOCKERFILE_VALUE"],
+    ["FROM scratch\nEXPOSE 99999\n", {}, "BAD_PORT"],
+    ["FROM scratch\nCOPY --chmod=u:x . /\n", {}, "BAD_MODE"],
+  ])("%j %j is a coded error", async (text, flags, code) => {
+    const failure = await sandbox.build(text, flags).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ name: "AegisError", ...(code === undefined ? {} : { code }) });
+  });
+
+  it("a missing file is named with what to do", async () => {
+    await expect(sandbox.build("FROM scratch", { file: "/nope" })).rejects.toMatchObject({
+      code: "DOCKERFILE_MISSING",
+    });
+    await expect(sandbox.build("FROM scratch", { path: "/nope" })).rejects.toMatchObject({ code: "CONTEXT_MISSING" });
+    mkdirSync(path.join(sandbox.root, "empty"));
+    writeFileSync(path.join(sandbox.root, "file"), "");
+    const empty = { path: path.join(sandbox.root, "empty") };
+    await expect(sandbox.build("FROM scratch", empty)).rejects.toMatchObject({ code: "DOCKERFILE_MISSING" });
+  });
+});
