@@ -4,10 +4,10 @@ import { readFile, realpath } from "node:fs/promises";
 import path from "node:path";
 import { imageSettings } from "../instance/image-settings.js";
 import type { RunRequest } from "../instance/start.js";
+import { beginImage, type EnsureOptions } from "../oci/ensure.js";
 import { parsePlatform } from "../oci/platforms.js";
-import type { RegistryOptions } from "../oci/registry/session.js";
-import { type ImageStore, imageNotFound } from "../oci/store.js";
-import type { Platform, StoredImage } from "../oci/types.js";
+import type { ImageStore } from "../oci/store.js";
+import type { Platform } from "../oci/types.js";
 import { ensureRootDisks } from "../rootfs/disks.js";
 import { AegisError, hasErrno } from "../support/errors.js";
 import type { AegisHome } from "../support/home.js";
@@ -31,8 +31,7 @@ export async function findImage(
   const wanted = asked.reference ?? last!.image;
   const platform = asked.platform === undefined ? undefined : parsePlatform(asked.platform);
   return await withStore(home, async (store) => {
-    const image = await present(store, wanted, asked, platform, registryOptions(home));
-    const root = await ensureRootDisks(home, store, { config: image.config, layers: image.manifest.layers });
+    const { image, root } = await present(home, store, wanted, asked, platform);
     return {
       reference: asked.reference ?? last!.name ?? wanted,
       image,
@@ -43,25 +42,25 @@ export async function findImage(
 }
 
 async function present(
+  home: AegisHome,
   store: ImageStore,
   wanted: string,
   asked: { readonly reference: string | undefined; readonly pull: string; readonly note: (line: string) => void },
   platform: Platform | undefined,
-  registry: RegistryOptions,
-): Promise<StoredImage> {
-  if (!["missing", "always", "never"].includes(asked.pull)) {
-    throw usageError(`--pull is missing, always or never, not "${asked.pull}"`, "run");
+): Promise<Pick<ImageForRun, "image" | "root">> {
+  const { pull } = asked;
+  if (pull !== "missing" && pull !== "always" && pull !== "never") {
+    throw usageError(`--pull is missing, always or never, not "${pull}"`, "run");
   }
-  const found = await store.resolve(wanted, { platform });
-  // What was built here is nowhere else.
-  const always = asked.pull === "always" && asked.reference !== undefined;
-  if (found && !always) return found;
-  if (asked.pull === "never" || asked.reference === undefined) throw imageNotFound(wanted);
-  const { pullImage } = await import("../oci/registry/pull.js");
-  asked.note(`${found ? "looking for a newer" : "no"} ${wanted} here${found ? "" : "; pulling it"}`);
   const reporter = transferReporter(process.stderr, { quiet: false });
   try {
-    return await pullImage(store, wanted, { platform, registry, onProgress: reporter.report });
+    return await assemble(home, store, wanted, {
+      // What was built here is nowhere else.
+      pull: asked.reference === undefined ? "never" : pull,
+      platform,
+      registry: registryOptions(home),
+      onProgress: reporter.report,
+    });
   } catch (cause) {
     if (!(cause instanceof AegisError) || !/^REGISTRY_/.test(cause.code)) throw cause;
     throw new AegisError(
@@ -69,12 +68,24 @@ async function present(
       `there is no image ${wanted} in the store, and it can't be pulled: ${cause.message}`,
       {
         hint: cause.hint ?? 'build it, or bring it with "aegis load" or "aegis import"',
+        details: { reference: wanted, reason: cause.code },
         cause,
       },
     );
   } finally {
     reporter.end();
   }
+}
+
+/** Layers become disks while later ones are still being downloaded. */
+async function assemble(home: AegisHome, store: ImageStore, wanted: string, options: EnsureOptions) {
+  const { image, layerReady, finished } = await beginImage(store, wanted, options);
+  const { config, manifest } = image;
+  const disks = ensureRootDisks(home, store, { config, layers: manifest.layers }, { layerReady });
+  const [assembled, pulled] = await Promise.allSettled([disks, finished]);
+  if (pulled.status === "rejected") throw pulled.reason;
+  if (assembled.status === "rejected") throw assembled.reason;
+  return { image, root: assembled.value };
 }
 
 /** What `aegis build` noted about its last result for a directory. */

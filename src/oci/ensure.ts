@@ -2,7 +2,7 @@
 import { AegisError } from "../support/errors.js";
 import { formatPlatform } from "./platforms.js";
 import { familiarName } from "./references.js";
-import type { PullOptions } from "./registry/pull.js";
+import type { PendingPull, PullOptions } from "./registry/pull.js";
 import { type ImageStore, imageNotFound } from "./store.js";
 import type { StoredImage } from "./types.js";
 
@@ -17,13 +17,22 @@ export interface EnsureOptions extends PullOptions {
  * @throws AegisError IMAGE_NOT_FOUND, NO_SUCH_PLATFORM, and everything that pulling throws
  */
 export async function ensureImage(store: ImageStore, text: string, options: EnsureOptions): Promise<StoredImage> {
+  const pending = await beginImage(store, text, options);
+  await pending.finished;
+  return pending.image;
+}
+
+/** As `ensureImage`, but resolves when it is known which layers the image has; they may still be on their way. */
+export async function beginImage(store: ImageStore, text: string, options: EnsureOptions): Promise<PendingPull> {
   if (options.pull !== "always") {
     const stored = await store.resolve(text, { platform: options.platform });
-    if (stored && (await isComplete(store, stored))) return stored;
+    if (stored && (await isComplete(store, stored))) {
+      return { image: stored, layerReady: async () => undefined, finished: Promise.resolve() };
+    }
   }
   if (options.pull === "never") throw await missing(store, text, options);
-  const { pullImage } = await import("./registry/pull.js");
-  return await pullImage(store, text, options);
+  const { beginPull } = await import("./registry/pull.js");
+  return await beginPull(store, text, options);
 }
 
 async function isComplete(store: ImageStore, { manifest }: StoredImage): Promise<boolean> {

@@ -21,34 +21,90 @@ export interface PullOptions {
 
 const defaultConcurrency = 4;
 
+/** An image whose layers are still on their way. */
+export interface PendingPull {
+  /** Known and verified; the store has its config, but not yet its layers, nor its name. */
+  readonly image: StoredImage;
+  /** Resolves once the store has the layer; rejects with what stopped the pull. */
+  layerReady(layer: Descriptor): Promise<void>;
+  /** Resolves once everything is in the store and named. Has to be awaited, whatever else happens. */
+  readonly finished: Promise<void>;
+}
+
 /**
  * Pulls the image that `text` names, for one platform. Layers that are in the store already are not fetched again.
  * @throws AegisError BAD_REFERENCE, REGISTRY_*, NO_SUCH_PLATFORM, DIGEST_MISMATCH, SIZE_MISMATCH, IMAGE_INVALID,
  *   NOT_AN_IMAGE, FOREIGN_LAYER, SCHEMA1_UNSUPPORTED
  */
 export async function pullImage(store: ImageStore, text: string, options: PullOptions = {}): Promise<StoredImage> {
+  const pending = await beginPull(store, text, options);
+  await pending.finished;
+  return pending.image;
+}
+
+/** As `pullImage`, but resolves when it is known which layers come, so that they can be assembled meanwhile. */
+export async function beginPull(store: ImageStore, text: string, options: PullOptions = {}): Promise<PendingPull> {
   const reference = parseReference(text);
   const report = options.onProgress ?? (() => undefined);
-  await using session = await openSession(reference, "pull", options.registry ?? {});
-  const top = await fetchTop(session, reference, options.signal);
-  report({ type: "resolved", name: formatReference(reference), target: top.descriptor });
-  const image = await chooseManifest(session, reference, top, options);
-  const manifest = parseManifest(image.bytes);
-  await fetchBlob(session, store, manifest.config, { report, signal: options.signal });
-  const config = parseConfig(await store.readBlob(manifest.config.digest), manifest);
-  checkPlatform(config, reference, options.platform);
-  report({ type: "image", descriptor: image.descriptor, manifest, config });
-  const layers = manifest.layers.filter((layer, i, all) => all.findIndex((it) => it.digest === layer.digest) === i);
-  const limit = options.registry?.concurrency ?? defaultConcurrency;
-  await inParallel(layers, limit, options.signal, (layer, signal) =>
-    fetchBlob(session, store, layer, { report, signal }),
-  );
-  for (const { descriptor, bytes } of new Set([image, top])) {
-    await store.writeBlob(bytes, { mediaType: descriptor.mediaType, expected: descriptor });
+  const session = await openSession(reference, "pull", options.registry ?? {});
+  try {
+    const top = await fetchTop(session, reference, options.signal);
+    report({ type: "resolved", name: formatReference(reference), target: top.descriptor });
+    const chosen = await chooseManifest(session, reference, top, options);
+    const manifest = parseManifest(chosen.bytes);
+    await fetchBlob(session, store, manifest.config, { report, signal: options.signal });
+    const config = parseConfig(await store.readBlob(manifest.config.digest), manifest);
+    checkPlatform(config, reference, options.platform);
+    report({ type: "image", descriptor: chosen.descriptor, manifest, config });
+    const name = nameOf(reference);
+    const image = { target: chosen.descriptor, manifest, config, names: [name] };
+    const arrivals = new Map(manifest.layers.map((layer) => [layer.digest, deferred()]));
+    const fetchAll = async () => {
+      const layers = [...new Map(manifest.layers.map((layer) => [layer.digest, layer])).values()];
+      const limit = options.registry?.concurrency ?? defaultConcurrency;
+      await inParallel(layers, limit, options.signal, async (layer, signal) => {
+        await fetchBlob(session, store, layer, { report, signal });
+        arrivals.get(layer.digest)!.resolve();
+      });
+      for (const { descriptor, bytes } of new Set([chosen, top])) {
+        await store.writeBlob(bytes, { mediaType: descriptor.mediaType, expected: descriptor });
+      }
+      await store.putTarget(top.descriptor, [name]);
+    };
+    const finished = fetchAll()
+      .catch((error) => {
+        for (const arrival of arrivals.values()) arrival.reject(error);
+        throw error;
+      })
+      .finally(() => session[Symbol.asyncDispose]());
+    finished.catch(() => undefined);
+    return {
+      image,
+      layerReady: async (layer) => await arrivals.get(layer.digest)?.promise,
+      finished,
+    };
+  } catch (error) {
+    await session[Symbol.asyncDispose]();
+    throw error;
   }
-  const name = nameOf(reference);
-  await store.putTarget(top.descriptor, [name]);
-  return { target: image.descriptor, manifest, config, names: [name] };
+}
+
+interface Deferred {
+  readonly promise: Promise<void>;
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+function deferred(): Deferred {
+  let resolve!: () => void;
+  let reject!: (error: unknown) => void;
+  const promise = new Promise<void>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  // Nobody may be waiting for this layer.
+  promise.catch(() => undefined);
+  return { promise, resolve, reject };
 }
 
 /** By digest if there is one: then the tag is only a comment. */

@@ -9,7 +9,7 @@ import { parseReference } from "../../../src/oci/references.js";
 import { eraseCredentials } from "../../../src/oci/registry/credentials.js";
 import { login } from "../../../src/oci/registry/login.js";
 import type { TransferEvent } from "../../../src/oci/registry/progress.js";
-import { pullImage } from "../../../src/oci/registry/pull.js";
+import { beginPull, pullImage } from "../../../src/oci/registry/pull.js";
 import { pushImage } from "../../../src/oci/registry/push.js";
 import { listReferrers } from "../../../src/oci/registry/referrers.js";
 import { openSession } from "../../../src/oci/registry/session.js";
@@ -158,6 +158,31 @@ describe("with a plain registry", () => {
     expect(missing.target.digest).toBe(first.target.digest);
     const always = await ensureImage(into.store, name, { pull: "always", registry: quick() });
     expect(always.target.digest).toBe(next.target.digest);
+  });
+
+  test("layers can be used while later ones are still on their way", async () => {
+    const image = await published(registry, "flowing:1");
+    await using proxy = await startFaultProxy(registry.host);
+    await using into = await temporaryStore();
+    const last = image.manifest.layers.at(-1)!;
+    let held = true;
+    proxy.decide = ({ path }) =>
+      held && path.includes(last.digest) ? { kind: "status", status: 503 } : { kind: "pass" };
+    const patient = quick({ retry: { attempts: 10_000, delay: 5, maxDelay: 10 } });
+    const pending = await beginPull(into.store, `${proxy.host}/flowing:1`, { registry: patient });
+    await pending.layerReady(image.manifest.layers[0]!);
+    await (await into.store.openBlob(image.manifest.layers[0]!.digest)).close();
+    expect(await into.store.list()).toEqual([]);
+    held = false;
+    await pending.layerReady(last);
+    await pending.finished;
+    expect((await into.store.resolve(`${proxy.host}/flowing:1`))?.target.digest).toBe(image.target.digest);
+
+    await using other = await temporaryStore();
+    proxy.decide = ({ path }) => (path.includes(last.digest) ? { kind: "status", status: 404 } : { kind: "pass" });
+    const broken = await beginPull(other.store, `${proxy.host}/flowing:1`, { registry: quick() });
+    await expect(broken.layerReady(last)).rejects.toMatchObject({ code: "REGISTRY_NOT_FOUND" });
+    await expect(broken.finished).rejects.toMatchObject({ code: "REGISTRY_NOT_FOUND" });
   });
 
   test("referrers are kept in a tag where the registry has no API for them", async () => {

@@ -85,13 +85,13 @@ describe("layers", () => {
   test("that changed on disk, lie about their diff id or are truncated are refused", async () => {
     const { descriptor, diffId } = await writeLayer(store, async (sink) => replay(tree, sink), { compression: "gzip" });
     const other = `sha256:${"0".repeat(64)}` as DiffId;
-    const read = (id: DiffId) => readLayer(store, descriptor, recorder(), { diffId: id });
+    const read = (id?: DiffId) => readLayer(store, descriptor, recorder(), { diffId: id });
     await expect(read(other)).rejects.toMatchObject({ code: "DIFF_ID_MISMATCH" });
     const bytes = await readFile(store.blobPath(descriptor.digest));
     await writeFile(store.blobPath(descriptor.digest), bytes.subarray(0, -5000));
     await expect(read(diffId)).rejects.toMatchObject({ code: "COMPRESSION_CORRUPT" });
     await writeFile(store.blobPath(descriptor.digest), Buffer.from(bytes).fill(3, 9, 10));
-    await expect(read(diffId)).rejects.toMatchObject({ code: "BLOB_DAMAGED" });
+    await expect(read()).rejects.toMatchObject({ code: "BLOB_DAMAGED" });
   });
 });
 
