@@ -10,6 +10,7 @@ import { AegisError, hasErrno } from "../support/errors.js";
 import { replaceFile } from "../support/files.js";
 import type { AegisHome } from "../support/home.js";
 import { type Launched, launchSupervisor, type SelfCommand } from "./launch.js";
+import { removeInstance } from "./lifecycle.js";
 import { checkInstanceName, nameFromImage, newInstanceId } from "./names.js";
 import { reservePorts } from "./ports.js";
 import { type ImageSettings, planInstance, portsToPublish, type RunFlags } from "./settings.js";
@@ -93,9 +94,15 @@ export async function runInstance(home: AegisHome, request: RunRequest): Promise
       secrets,
       attach: request.attach,
     });
-    return { ...launched, config: prepared.config, outcome: prepared.outcome };
+    const running = launched.running.catch(async (error: unknown) => {
+      // An instance that never ran is no use to anybody; what there is to know is in the error.
+      if (prepared.outcome === "created") await removeInstance(home, prepared.config.id, true).catch(() => undefined);
+      throw error;
+    });
+    running.catch(() => undefined);
+    return { ...launched, running, config: prepared.config, outcome: prepared.outcome };
   } catch (error) {
-    if (flags.autoRemove) await deleteInstance(home, prepared.config.id);
+    if (prepared.outcome === "created") await deleteInstance(home, prepared.config.id);
     throw error;
   } finally {
     prepared.change.release();

@@ -140,11 +140,13 @@ export default class RunCommand extends AegisCommand {
       void stopInstance(this.home, config.id, how).catch(() => undefined);
     };
     try {
-      const failed = started.running.then(() => new Promise<never>(() => undefined));
-      const end = await Promise.race([
-        front(interaction, { tty: this.tty, signals: true, onImpatience: patience }),
-        failed,
-      ]);
+      const end = await front(interaction, { tty: this.tty, signals: true, onImpatience: patience }).catch(
+        async (error: unknown) => {
+          // What kept it from running says more than that the connection ended.
+          await started.running;
+          throw error;
+        },
+      );
       if (end === "detached") return 0;
       if (end.reason) this.note(`aegis: ${config.name}: ${end.reason}`);
       return end.exitCode;

@@ -56,8 +56,10 @@ export default class StartCommand extends AegisCommand {
       },
     );
     try {
-      const failed = started?.running.then(() => new Promise<never>(() => undefined));
-      const end = await Promise.race([front(interaction, { tty, signals: true }), ...(failed ? [failed] : [])]);
+      const end = await front(interaction, { tty, signals: true }).catch(async (error: unknown) => {
+        await started?.running;
+        throw error;
+      });
       if (end === "detached") return 0;
       if (end.reason) this.note(`aegis: ${config.name}: ${end.reason}`);
       return end.exitCode;
