@@ -1,5 +1,6 @@
 /** An image for FROM and for run: from the store if it may come from there, else pulled. */
 import { AegisError } from "../support/errors.js";
+import { type LayoutReference, parseLayoutReference } from "./archive/layout-reference.js";
 import { formatPlatform } from "./platforms.js";
 import { familiarName } from "./references.js";
 import type { PendingPull, PullOptions } from "./registry/pull.js";
@@ -24,15 +25,39 @@ export async function ensureImage(store: ImageStore, text: string, options: Ensu
 
 /** As `ensureImage`, but resolves when it is known which layers the image has; they may still be on their way. */
 export async function beginImage(store: ImageStore, text: string, options: EnsureOptions): Promise<PendingPull> {
+  const layout = parseLayoutReference(text);
+  if (layout) return await fromLayout(store, layout, options);
   if (options.pull !== "always") {
     const stored = await store.resolve(text, { platform: options.platform });
     if (stored && (await isComplete(store, stored))) {
-      return { image: stored, layerReady: async () => undefined, finished: Promise.resolve() };
+      return here(stored);
     }
   }
   if (options.pull === "never") throw await missing(store, text, options);
   const { beginPull } = await import("./registry/pull.js");
   return await beginPull(store, text, options);
+}
+
+const here = (image: StoredImage): PendingPull => ({
+  image,
+  layerReady: async () => undefined,
+  finished: Promise.resolve(),
+});
+
+/** `oci:DIR[:NAME]`: the directory is read each time, so that the store has what it holds now. */
+async function fromLayout(store: ImageStore, layout: LayoutReference, options: EnsureOptions): Promise<PendingPull> {
+  const { loadLayoutDirectory } = await import("./archive/layout.js");
+  const loaded = await loadLayoutDirectory(store, layout, { keepNames: false });
+  if (loaded.length !== 1) {
+    throw new AegisError("LAYOUT_AMBIGUOUS", `the layout ${layout.directory} holds ${loaded.length} images`, {
+      hint: `name one of them: oci:${layout.directory}:NAME`,
+    });
+  }
+  const image = await store.resolve(loaded[0]!.target.digest, { platform: options.platform });
+  if (image) return here(image);
+  throw new AegisError("NO_SUCH_PLATFORM", `the layout ${layout.directory} has no image for the wanted platform`, {
+    hint: "ask for another one with --platform",
+  });
 }
 
 async function isComplete(store: ImageStore, { manifest }: StoredImage): Promise<boolean> {

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { open } from "node:fs/promises";
 import { Command, Option } from "clipanion";
+import { parseLayoutReference } from "../../oci/archive/layout-reference.js";
 import { parsePlatform } from "../../oci/platforms.js";
 import { AegisError } from "../../support/errors.js";
 import { replaceFile } from "../../support/files.js";
@@ -13,16 +14,23 @@ export default class SaveCommand extends AegisCommand {
     details: "The archive is an OCI layout with docker's manifest.json in it, so that every tool can load it.",
     examples: [
       ["To a file", "$0 save -o app.tar app:1.0 app:latest"],
+      ["To a layout, for other tools", "$0 save -o oci:./layout app"],
       ["To another machine", "$0 save app | ssh host docker load"],
     ],
   });
 
   images = Option.Rest({ required: 1 });
-  output = Option.String("-o,--output", { description: "file to write instead of standard output" });
+  output = Option.String("-o,--output", { description: "file, or oci:DIR, to write instead of standard output" });
   compress = Option.String("--compress", "none", { description: "gzip or zstd around the archive" });
   platform = Option.String("--platform", { description: "save only this platform, e.g. linux/arm64" });
 
   override async execute() {
+    const layout = this.output === undefined ? undefined : parseLayoutReference(this.output);
+    if (layout) {
+      const { saveLayoutDirectory } = await import("../../oci/archive/layout.js");
+      await withStore(this.home, (store) => saveLayoutDirectory(store, this.images, layout));
+      return;
+    }
     const { compress } = this;
     if (compress !== "none" && compress !== "gzip" && compress !== "zstd") {
       throw new AegisError("USAGE", `--compress is gzip, zstd or none, not "${compress}"`);

@@ -2,8 +2,13 @@ import { createReadStream } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
+import { loadLayoutDirectory, saveLayoutDirectory } from "../../../src/oci/archive/layout.js";
 import { loadArchive } from "../../../src/oci/archive/load.js";
 import { compressStream, saveArchive } from "../../../src/oci/archive/save.js";
+import { beginImage } from "../../../src/oci/ensure.js";
+import { readLayer } from "../../../src/oci/layers.js";
+import { mediaTypes } from "../../../src/oci/media-types.js";
+import { discardTree } from "../../../src/oci/tar/decode.js";
 import { makeImage, run, skopeo, temporaryStore } from "./fixtures.js";
 
 describe("archives", () => {
@@ -92,4 +97,53 @@ describe("archives", () => {
     await using into = await temporaryStore();
     await expect(loadArchive(into.store, createReadStream(tar))).rejects.toMatchObject({ code });
   });
+});
+
+describe("layouts in directories", () => {
+  test("that umoci and skopeo wrote are read, and what we write they read", async () => {
+    await using from = await temporaryStore();
+    const image = await makeImage(from.store, ["app:1"]);
+    const layout = path.join(from.directory, "layout");
+    await saveLayoutDirectory(from.store, ["app:1"], { directory: layout, name: "mine" });
+    await saveLayoutDirectory(from.store, ["app:1"], { directory: layout });
+    expect((await run("umoci", "ls", "--layout", layout)).split("\n").filter(Boolean).sort()).toEqual([
+      "docker.io/library/app:1",
+      "mine",
+    ]);
+    expect(JSON.parse(await skopeo("inspect", `oci:${layout}:mine`)).Digest).toBe(image.target.digest);
+    await run("umoci", "config", "--image", `${layout}:mine`, "--tag", "changed", "--config.env", "B=2");
+    await using into = await temporaryStore();
+    const pending = await beginImage(into.store, `oci:${layout}:changed`, { pull: "missing" });
+    expect(pending.image.config.config?.Env).toEqual(["A=1", "B=2"]);
+    await expect(beginImage(into.store, `oci:${layout}`, { pull: "missing" })).rejects.toMatchObject({
+      code: "LAYOUT_AMBIGUOUS",
+    });
+    await expect(beginImage(into.store, `oci:${layout}:nope`, { pull: "missing" })).rejects.toMatchObject({
+      code: "IMAGE_NOT_FOUND",
+    });
+    await expect(loadLayoutDirectory(into.store, { directory: from.directory })).rejects.toMatchObject({
+      code: "LAYOUT_INVALID",
+    });
+    expect((await into.store.list()).flatMap((it) => it.names)).toEqual([]);
+    await loadLayoutDirectory(into.store, { directory: layout });
+    expect((await into.store.resolve("app:1"))?.target.digest).toBe(image.target.digest);
+  });
+});
+
+test("layers in zstd, as skopeo writes them, are read", async () => {
+  await using from = await temporaryStore();
+  const image = await makeImage(from.store, ["app:1"], { size: 3_000_000 });
+  const layout = path.join(from.directory, "zstd");
+  const source = `oci:${from.store.root}:docker.io/library/app:1`;
+  const dir = path.join(from.directory, "plain");
+  await skopeo("copy", "-q", "--dest-decompress", source, `dir:${dir}`);
+  await skopeo("copy", "-q", "--dest-compress", "--dest-compress-format=zstd", `dir:${dir}`, `oci:${layout}:app`);
+  await using into = await temporaryStore();
+  const [loaded] = await loadLayoutDirectory(into.store, { directory: layout });
+  const stored = (await into.store.resolve(loaded!.target.digest))!;
+  expect(stored.manifest.layers.map((it) => it.mediaType)).toEqual(Array(3).fill(mediaTypes.ociLayerZstd));
+  for (const [i, layer] of stored.manifest.layers.entries()) {
+    const { diffId } = await readLayer(into.store, layer, discardTree);
+    expect(diffId).toBe(image.config.rootfs.diff_ids[i]);
+  }
 });

@@ -1,0 +1,155 @@
+/** OCI image layouts in directories of their own, as `oci:DIR[:NAME]` names them: read into the store, written from it. */
+import { open, readFile, stat } from "node:fs/promises";
+import path from "node:path";
+import type { Digest } from "../../support/brands.js";
+import { AegisError, hasErrno } from "../../support/errors.js";
+import { documentKind, parseIndex, parseManifest } from "../documents.js";
+import { formatReference, parseReference } from "../references.js";
+import { openBlob, readBlob } from "../store/blobs.js";
+import { reachable } from "../store/images.js";
+import { initialiseLayout, nameAnnotation, refNameAnnotation, updateLayout } from "../store/layout.js";
+import { type ImageStore, imageNotFound, openImageStore } from "../store.js";
+import { readChunks } from "../tar/decode.js";
+import type { Descriptor } from "../types.js";
+import type { LayoutReference } from "./layout-reference.js";
+import { checkComplete, type LoadedImage } from "./load.js";
+
+/** True for a directory that holds an OCI image layout. */
+export async function isLayout(directory: string): Promise<boolean> {
+  return await stat(path.join(directory, "oci-layout")).then(
+    () => true,
+    (error) => {
+      if (hasErrno(error, "ENOENT", "ENOTDIR")) return false;
+      throw error;
+    },
+  );
+}
+
+/**
+ * Copies images of a layout into the store, verified, and enters them under the names they have there (or under none).
+ * @throws AegisError LAYOUT_INVALID, IMAGE_NOT_FOUND, IMAGE_INCOMPLETE, IMAGE_INVALID, DIGEST_MISMATCH
+ */
+export async function loadLayoutDirectory(
+  store: ImageStore,
+  { directory, name }: LayoutReference,
+  options: { readonly keepNames?: boolean } = {},
+): Promise<readonly LoadedImage[]> {
+  const chosen = chooseEntries(await readIndex(directory), directory, name);
+  const images = new Map<Digest, LoadedImage>();
+  for (const descriptor of chosen) {
+    await copyBlobs(store, directory, descriptor);
+    await checkComplete(store, descriptor);
+    const { annotations, ...target } = descriptor;
+    const before = images.get(target.digest)?.names ?? [];
+    images.set(target.digest, { target, names: [...before, ...namesOf(annotations)] });
+  }
+  const keepNames = options.keepNames ?? true;
+  for (const { target, names } of images.values()) await store.putTarget(target, keepNames ? names : []);
+  return [...images.values()];
+}
+
+async function readIndex(directory: string): Promise<readonly Descriptor[]> {
+  if (!(await isLayout(directory))) {
+    throw new AegisError("LAYOUT_INVALID", `${directory} is not an OCI image layout`, {
+      hint: "it lacks the file oci-layout",
+    });
+  }
+  return parseIndex(await readFile(path.join(directory, "index.json"))).manifests;
+}
+
+function chooseEntries(all: readonly Descriptor[], directory: string, name: string | undefined): readonly Descriptor[] {
+  if (name === undefined) return all;
+  const full = normalised(name);
+  const found = all.filter(
+    ({ digest, annotations }) =>
+      digest === name || annotations?.[refNameAnnotation] === name || annotations?.[nameAnnotation] === full,
+  );
+  if (found.length > 0) return found;
+  const names = all.map((it) => it.annotations?.[refNameAnnotation]).filter((it) => it !== undefined);
+  throw new AegisError("IMAGE_NOT_FOUND", `the layout ${directory} has no image ${name}`, {
+    hint: names.length > 0 ? `it has ${names.join(", ")}` : "its images have no names; leave the name out",
+  });
+}
+
+function normalised(name: string): string | undefined {
+  try {
+    return formatReference(parseReference(name));
+  } catch {
+    // A layout may use any text as a ref name.
+    return undefined;
+  }
+}
+
+function namesOf(annotations: Readonly<Record<string, string>> | undefined): readonly string[] {
+  const full = annotations?.[nameAnnotation];
+  const short = annotations?.[refNameAnnotation];
+  const name = full ?? (short && /[/:@]/.test(short) ? short : undefined);
+  const normal = name === undefined ? undefined : normalised(name);
+  return normal === undefined ? [] : [normal];
+}
+
+/** Copies what `target` leads to, as far as the layout has it. */
+async function copyBlobs(store: ImageStore, directory: string, target: Descriptor, depth = 0): Promise<void> {
+  if (!(await copyBlob(store, directory, target)) || depth > 4) return;
+  const bytes = await readBlob(store.root, target.digest);
+  if (documentKind(bytes, target.mediaType) === "index") {
+    for (const child of parseIndex(bytes).manifests) await copyBlobs(store, directory, child, depth + 1);
+    return;
+  }
+  const manifest = parseManifest(bytes);
+  for (const blob of [manifest.config, ...manifest.layers]) await copyBlob(store, directory, blob);
+}
+
+/** False when the layout lacks the blob. */
+async function copyBlob(store: ImageStore, directory: string, descriptor: Descriptor): Promise<boolean> {
+  if (await store.hasBlob(descriptor.digest)) return true;
+  const file = await openBlob(directory, descriptor.digest).catch((error) => {
+    if (error instanceof AegisError && error.code === "BLOB_MISSING") return undefined;
+    throw error;
+  });
+  if (!file) return false;
+  try {
+    await store.writeBlob(readChunks(file), { mediaType: descriptor.mediaType, expected: descriptor });
+    return true;
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Adds images of the store to a layout, which is made when it is not there. With a `name` one image is entered under it, else
+ * each under the name it was asked for.
+ * @throws AegisError IMAGE_NOT_FOUND, LAYOUT_INVALID
+ */
+export async function saveLayoutDirectory(
+  store: ImageStore,
+  references: readonly string[],
+  { directory, name }: LayoutReference,
+): Promise<void> {
+  await initialiseLayout(directory);
+  const target = await openImageStore(directory);
+  try {
+    for (const text of references) {
+      const record = await store.find(text);
+      if (!record) throw imageNotFound(text);
+      for (const digest of await reachable(store.root, record.target.digest, record.target.mediaType)) {
+        if (!(await store.hasBlob(digest)) || (await target.hasBlob(digest))) continue;
+        const file = await open(store.blobPath(digest), "r");
+        try {
+          await target.writeBlob(readChunks(file), { mediaType: "application/octet-stream", expected: { digest } });
+        } finally {
+          await file.close();
+        }
+      }
+      const entered = name ?? record.names.find((it) => it === normalised(text));
+      await updateLayout(directory, (entries) => [
+        ...entries.filter(
+          (it) => it.name !== entered || (entered === undefined && it.target.digest !== record.target.digest),
+        ),
+        { target: record.target, name: entered },
+      ]);
+    }
+  } finally {
+    await target.close();
+  }
+}
