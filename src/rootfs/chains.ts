@@ -48,7 +48,7 @@ export function baseDisk(home: Pick<AegisHome, "disks">, stack: LayerStack, leng
 /** The disk that holds what the layers from `length` on change; it depends on where the base ends, so its name says it. */
 export function deltaDisk(home: Pick<AegisHome, "disks">, stack: LayerStack, length: number): ImageDisk {
   const chainId = chainOf(stack);
-  const name = `delta-${hexOf(chainId)}-${hexOf(stack.chain[length]!).slice(0, 16)}.ext4`;
+  const name = `delta-${hexOf(stack.chain[length]!).slice(0, 16)}-${hexOf(chainId)}.ext4`;
   return { kind: "delta", chainId, path: path.join(home.disks, name) };
 }
 

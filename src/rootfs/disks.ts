@@ -2,6 +2,7 @@
  * Image disks: layers become ext4 files, once, for every process and every instance. What came together is one base disk;
  * what was added on top goes into a second, so that a rebuild costs what changed and not what the image weighs.
  */
+import { readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { createExt4Writer } from "../ext4/index.js";
 import type { ImageStore } from "../oci/store.js";
@@ -95,7 +96,17 @@ async function ensureDisk(
   if (await exists(disk.path)) return;
   await withLock(path.join(home.locks, `disk-${path.basename(disk.path, ".ext4")}`), async () => {
     if (await exists(disk.path)) return;
-    await sweepTemporary(home.disks);
+    await sweep(home.disks, path.basename(disk.path));
     await replaceFile(disk.path, (file) => fill(file.fd), { mode: 0o400 });
   });
+}
+
+/** Removes half-written disks: all of this name, whose lock we hold, and those of processes that are gone. */
+async function sweep(directory: string, name: string): Promise<void> {
+  // Temporary names end in the first 64 characters of the name, which tell disks apart.
+  const tail = `-${name.slice(0, 64)}`;
+  for (const found of await readdir(directory)) {
+    if (found.startsWith(".tmp-") && found.endsWith(tail)) await rm(path.join(directory, found), { force: true });
+  }
+  await sweepTemporary(directory);
 }

@@ -1,15 +1,17 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { mkdir, open, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { once } from "node:events";
+import { createReadStream, watch } from "node:fs";
+import { mkdir, mkdtemp, open, readdir, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
+import { build } from "esbuild";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeTar, readChunks } from "../../../src/oci/tar/decode.js";
 import { diffUpper } from "../../../src/rootfs/diff.js";
-import { ensureRootDisks } from "../../../src/rootfs/disks.js";
+import { ensureRootDisks, type RootImage } from "../../../src/rootfs/disks.js";
 import { exportMergedDisk } from "../../../src/rootfs/export.js";
 import { hostView } from "../../../src/rootfs/host-tree.js";
 import { openTreeView, openUpper } from "../../../src/rootfs/tree-view.js";
@@ -112,6 +114,61 @@ describe("image disks", () => {
     );
   });
 
+  it("hold a whole Debian as GNU tar unpacks it", async () => {
+    const tarball = await baseImage("debian-node:22");
+    const disks = await ensureRootDisks(test.home, test.store, await test.image([[], tree(tarball)]));
+    await checkFilesystem(disks.lowers[0]!.path);
+    const unpacked = path.join(test.home.tmp, "debian");
+    await mkdir(unpacked);
+    await run("tar", ["-xpf", tarball, "--xattrs", "--xattrs-include=*", "-C", unpacked]);
+    await using mounted = await mountImage(disks.lowers[0]!.path);
+    const facts = async (root: string) => {
+      const format = "%P %y %m %U:%G %T@ %n %l";
+      const { stdout } = await run(
+        "find",
+        [root, "-mindepth", "1", "-not", "-name", "lost+found", "-printf", `${format}\n`],
+        {
+          maxBuffer: 1 << 26,
+          env: { LC_ALL: "C", PATH: process.env.PATH },
+        },
+      );
+      // A directory's number of links is the filesystem's own business.
+      return stdout
+        .split("\n")
+        .map((line) => line.replace(/^(.* d \S+ \S+ \S+) \d+/, "$1"))
+        .sort();
+    };
+    expect(await facts(mounted.path)).toEqual(await facts(unpacked));
+    const contents = async (root: string) =>
+      (
+        await run("sh", ["-c", "find . -xdev -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum"], {
+          cwd: root,
+        })
+      ).stdout;
+    expect(await contents(mounted.path)).toBe(await contents(unpacked));
+  });
+
+  it("are finished by another process when the one that assembles them is killed", async () => {
+    const image = await test.image([busybox, oneFile("var/large", "large".repeat(8 << 20))]);
+    await using script = await bundleAssembly(image, test.home.root);
+    const start = () => spawn(process.execPath, [script.path], { stdio: ["ignore", "ignore", "inherit"] });
+    const children = Array.from({ length: 3 }, start);
+    const closed = Promise.all(children.map(async (child) => await once(child, "close")));
+    let killed = -1;
+    const watcher = watch(test.home.disks, (_event, name) => {
+      if (killed < 0) killed = children.findIndex(({ pid }) => name?.startsWith(`.tmp-${pid}-`));
+      children[killed]?.kill("SIGKILL");
+    });
+    const statuses = await closed;
+    watcher.close();
+    expect(statuses.map(([status, signal]) => signal ?? status)).toEqual(
+      [0, 1, 2].map((i) => (i === killed ? "SIGKILL" : 0)),
+    );
+    const disks = await ensureRootDisks(test.home, test.store, image);
+    await checkFilesystem(disks.lowers[0]!.path);
+    expect((await readdir(test.home.disks)).filter((name) => name.startsWith(".tmp"))).toEqual([]);
+  });
+
   it("become one merged disk that holds the same tree", async () => {
     const disks = await ensureRootDisks(
       test.home,
@@ -190,13 +247,46 @@ describe("a writable disk", () => {
   });
 });
 
+function tree(tarball: string): (sink: TreeSink) => Promise<void> {
+  return async (sink) => {
+    const file = await open(tarball);
+    try {
+      await decodeTar(readChunks(file), sink);
+    } finally {
+      await file.close();
+    }
+  };
+}
+
 async function busybox(sink: TreeSink): Promise<void> {
-  const file = await open(await baseImage("busybox:latest"));
-  try {
-    await decodeTar(readChunks(file), sink);
-  } finally {
-    await file.close();
-  }
+  await tree(await baseImage("busybox:latest"))(sink);
+}
+
+/** A program that assembles `image` in the home at `root`; beside the packages, so that it finds them. */
+async function bundleAssembly(image: RootImage, root: string): Promise<AsyncDisposable & { readonly path: string }> {
+  const project = new URL("../../../", import.meta.url).pathname;
+  const directory = await mkdtemp(path.join(project, "node_modules", ".aegis-test-"));
+  const outfile = path.join(directory, "assemble.mjs");
+  const contents = `
+    import { ensureRootDisks } from "./rootfs/disks.ts";
+    import { openImageStore } from "./oci/store.ts";
+    import { openHome } from "./support/home.ts";
+    const home = openHome({ AEGIS_HOME: ${JSON.stringify(root)} });
+    const store = await openImageStore(home.images);
+    await ensureRootDisks(home, store, ${JSON.stringify(image)});
+    await store.close();
+  `;
+  const stdin = { contents, resolveDir: path.join(project, "src"), loader: "ts" } as const;
+  await build({
+    stdin,
+    outfile,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    packages: "external",
+  });
+  return { path: outfile, [Symbol.asyncDispose]: async () => await rm(directory, { recursive: true }) };
 }
 
 function oneFile(name: string, content: string): (sink: TreeSink) => Promise<void> {
