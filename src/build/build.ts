@@ -2,6 +2,7 @@
  * A build from request to image: reads the Dockerfile, builds the stages that the target needs, side by side where they
  * don't depend on each other, and stores the result.
  */
+import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import path from "node:path";
 import { expandFrom, expandInstruction } from "../dockerfile/expand.js";
@@ -63,7 +64,7 @@ class Session {
       request,
       home,
       store,
-      cache: openStepCache(home, (digest) => store.hasBlob(digest)),
+      cache: openStepCache(home, (digest) => existsSync(store.blobPath(digest))),
       progress: this.#progress,
       executor: lazyExecutor(home, request.isolation, this.#progress),
       temporary: async (name) => {

@@ -3,36 +3,67 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, realpath } from "node:fs/promises";
 import path from "node:path";
-import type { ImageConfig, RuntimeConfig } from "../oci/types.js";
+import type { Descriptor, ImageConfig, RuntimeConfig } from "../oci/types.js";
 import { hasErrno } from "../support/errors.js";
 import { replaceFile } from "../support/files.js";
 import type { AegisHome } from "../support/home.js";
 import { datedHistory } from "./draft.js";
 import type { BuildEnvironment } from "./environment.js";
+import { pinLayers } from "./images.js";
 import type { BuiltStage } from "./stage.js";
 import { keyOf } from "./steps/step.js";
 import type { BuildResult } from "./types.js";
 
 /** Stores what the target stage has become. */
 export async function storeResult(environment: BuildEnvironment, stage: BuiltStage): Promise<BuildResult> {
-  const { request, store, progress, home } = environment;
+  const { request, progress, home } = environment;
   const config = imageConfig(stage, request.labels);
   return await progress.during("exporting to image", async (step) => {
-    const image = await store.putImage({ config, layers: stage.draft.layers.map((it) => it.descriptor) }, request.tags);
-    step.note(`manifest ${image.target.digest}`);
+    const target = (await storedAlready(environment, config, stage)) ?? (await put(environment, config, stage));
+    step.note(`manifest ${target.digest}`);
     for (const name of request.tags) step.note(`naming to ${name}`);
     await ensureDisks(environment, stage);
     const result: BuildResult = {
-      image: image.target,
+      image: target,
       config,
-      imageId: image.target.digest,
+      imageId: target.digest,
       names: request.tags,
       steps: progress.counts.steps,
       cachedSteps: progress.counts.cached,
     };
-    await recordLastBuild(home, request.context, { image: image.target.digest, name: request.tags[0] });
+    await recordLastBuild(home, request.context, { image: target.digest, name: request.tags[0] });
     return result;
   });
+}
+
+const imageFact = (config: ImageConfig, stage: BuiltStage): string =>
+  keyOf(["image", JSON.stringify(config), stage.draft.layers.map((it) => it.descriptor.digest)]);
+
+/** The image if it is in the store under all of its names already, found without a lock or a lease. */
+async function storedAlready(
+  { cache, store, request }: BuildEnvironment,
+  config: ImageConfig,
+  stage: BuiltStage,
+): Promise<Descriptor | undefined> {
+  const known = await cache.recall(imageFact(config, stage));
+  if (known === undefined) return undefined;
+  let target: Descriptor | undefined;
+  for (const name of request.tags.length === 0 ? [known] : request.tags) {
+    target = (await store.find(name, { pin: false }))?.target;
+    if (target?.digest !== known) return undefined;
+  }
+  return target;
+}
+
+async function put(environment: BuildEnvironment, config: ImageConfig, stage: BuiltStage): Promise<Descriptor> {
+  const { store, cache, request } = environment;
+  await pinLayers(environment, stage.draft.layers);
+  const { target } = await store.putImage(
+    { config, layers: stage.draft.layers.map((it) => it.descriptor) },
+    request.tags,
+  );
+  await cache.remember(imageFact(config, stage), target.digest);
+  return target;
 }
 
 function imageConfig(stage: BuiltStage, labels: Readonly<Record<string, string>>): ImageConfig {

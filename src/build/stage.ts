@@ -7,6 +7,7 @@ import { parseOnbuild } from "../dockerfile/parser.js";
 import type { Dockerfile, Instruction, InstructionOf, Stage } from "../dockerfile/types.js";
 import { type ImageDraft, withConfig, withLayer } from "./draft.js";
 import type { BuildEnvironment } from "./environment.js";
+import { pinLayers } from "./images.js";
 import type { StepHandle } from "./progress.js";
 import type { RootStack } from "./roots.js";
 import type { Scope } from "./scope.js";
@@ -166,7 +167,10 @@ class StageBuilder {
 
   async #layer(shown: string, make: (progress: () => StepHandle) => Promise<LayerStep>): Promise<void> {
     const title = `[${this.plan.label}${String(++this.#done).padStart(String(this.total).length)}/${this.total}] ${shown}`;
-    const solved = await solve(title, make, this.environment, { noCache: this.plan.noCache });
+    const solved = await solve(title, make, this.environment, {
+      noCache: this.plan.noCache,
+      pin: () => pinLayers(this.environment, this.roots.layers),
+    });
     this.roots.push(solved.layer, solved.fresh);
     this.draft = withLayer(this.draft, solved.layer, solved.createdBy, this.#epochTime() ?? solved.created);
   }

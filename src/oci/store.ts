@@ -40,6 +40,12 @@ export interface ImageSummary {
   readonly size: number;
 }
 
+export interface ResolveOptions {
+  readonly platform?: Platform | undefined;
+  /** `false` only looks, without a lease: what is found may be collected at any time. */
+  readonly pin?: boolean | undefined;
+}
+
 export interface ImageStore {
   readonly root: string;
   readonly leases: LeaseBook;
@@ -60,9 +66,9 @@ export interface ImageStore {
   /** Enters a manifest or index that is in the store already under names, whatever it holds. */
   putTarget(target: Descriptor, names: readonly string[]): Promise<void>;
   /** By name, digest, or the beginning of an id; undefined when it, or the wanted platform of it, is not here. */
-  resolve(text: string, options?: { readonly platform?: Platform | undefined }): Promise<StoredImage | undefined>;
+  resolve(text: string, options?: ResolveOptions): Promise<StoredImage | undefined>;
   /** The record itself, which may be an index with other platforms. */
-  find(text: string): Promise<images.ImageRecord | undefined>;
+  find(text: string, options?: Pick<ResolveOptions, "pin">): Promise<images.ImageRecord | undefined>;
   list(): Promise<readonly ImageSummary[]>;
   /** @throws AegisError IMAGE_NOT_FOUND */
   tag(source: string, name: string): Promise<void>;
@@ -90,14 +96,20 @@ export async function openImageStore(root: string): Promise<ImageStore> {
   const records = async () => images.recordsOf(await readLayout(root));
 
   /** Pins a record and looks whether it is still there. */
-  async function pinned(record: images.ImageRecord | undefined): Promise<images.ImageRecord | undefined> {
+  async function pinned(
+    record: images.ImageRecord | undefined,
+    options: Pick<ResolveOptions, "pin"> = {},
+  ): Promise<images.ImageRecord | undefined> {
     if (!record) return undefined;
-    await pin(record.target.digest);
+    if (options.pin !== false) await pin(record.target.digest);
     return (await blobs.hasBlob(root, record.target.digest)) ? record : undefined;
   }
 
-  async function find(text: string): Promise<images.ImageRecord | undefined> {
-    return await pinned(images.findRecord(await records(), text));
+  async function find(
+    text: string,
+    options: Pick<ResolveOptions, "pin"> = {},
+  ): Promise<images.ImageRecord | undefined> {
+    return await pinned(images.findRecord(await records(), text), options);
   }
 
   async function needed(text: string): Promise<images.ImageRecord> {
@@ -106,9 +118,9 @@ export async function openImageStore(root: string): Promise<ImageStore> {
     throw imageNotFound(text);
   }
 
-  async function resolve(text: string, options: { readonly platform?: Platform | undefined } = {}) {
+  async function resolve(text: string, options: ResolveOptions = {}) {
     const all = await records();
-    const record = await pinned(images.findRecord(all, text) ?? (await recordAbove(root, all, text)));
+    const record = await pinned(images.findRecord(all, text) ?? (await recordAbove(root, all, text)), options);
     if (!record) return undefined;
     const present = await images.platformImages(root, await images.presentManifests(root, record.target));
     const chosen = present.filter((image) => image.descriptor.digest === text);

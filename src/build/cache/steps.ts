@@ -29,14 +29,14 @@ export interface StepCache {
 
 export function openStepCache(
   home: AegisHome,
-  hasBlob: (digest: LayerRef["descriptor"]["digest"]) => Promise<boolean>,
+  present: (digest: LayerRef["descriptor"]["digest"]) => boolean,
 ): StepCache {
   const fileOf = (kind: string, key: string) => path.join(home.cache, kind, key.slice(0, 2), key.slice(2));
   return {
     async find(key) {
       const text = await readIfThere(fileOf("steps", key));
       const record = text === undefined ? undefined : parseRecord(text);
-      return record && (await hasBlob(record.layer.descriptor.digest)) ? record : undefined;
+      return record && present(record.layer.descriptor.digest) ? record : undefined;
     },
     async store(key, record) {
       await write(fileOf("steps", key), JSON.stringify(record));
