@@ -8,6 +8,7 @@
  *   aegis-krun run PARENT_PID          fd 3: configuration, fd 4: control port
  *   aegis-krun kernel LIBKRUNFW        writes load address, entry address, size (3 x u64 LE) and the kernel to stdout
  */
+#include "disk_length.h"
 #include "krun_api.h"
 #include "lifetime.h"
 
@@ -160,6 +161,8 @@ static void add_disk(struct machine *machine, const char *path, bool read_only)
 	char id[16];
 
 	snprintf(id, sizeof(id), "vd%c", 'a' + (int)(machine->disks++ % 26));
+	if (!read_only && keep_disk_length(path) != 0)
+		fail(EXIT_CONFIG, "%s: %s", path, strerror(errno));
 	/* Raw and nothing else: any other format can name more files of the host. */
 	check(path, machine->krun->add_disk2(machine->context, id, path, KRUN_DISK_FORMAT_RAW, read_only));
 }

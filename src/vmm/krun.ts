@@ -1,5 +1,6 @@
 /** Machines by libkrun, each a process of its own (native/krun.c); needs hardware virtualization. */
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { stat, truncate } from "node:fs/promises";
 import { AegisError } from "../support/errors.js";
 import { kernelCommandLine } from "./command-line.js";
 import { recordConsole } from "./console.js";
@@ -48,10 +49,32 @@ async function start(spec: MachineSpec): Promise<Machine> {
   const configured = firstLine(config, launcher, failed);
   config.end(krunConfig(spec, library, kernelFormat(spec.kernel)));
   await configured;
-  return assemble(launcher, (lines) => console.tail(lines));
+  return assemble(launcher, lengthKeeper(spec), (lines) => console.tail(lines));
 }
 
-function assemble(launcher: BoundProcess, tail: (lines: number) => string): Machine {
+/**
+ * Makes disks again as long as they were: libkrun 1.17 truncates a file at a discard that reaches its end. The launcher
+ * prevents it where it can (native/disk_length.h), which is not everywhere.
+ */
+function lengthKeeper(spec: MachineSpec): () => Promise<void> {
+  const lengths = spec.disks.flatMap((disk) => (disk.readOnly ? [] : [[disk.path, statSync(disk.path).size] as const]));
+  return async () => {
+    for (const [file, length] of lengths) {
+      const { size } = await stat(file).catch(() => ({ size: length }));
+      if (size < length) await truncate(file, length);
+    }
+  };
+}
+
+function assemble(launcher: BoundProcess, settle: () => Promise<void>, tail: (lines: number) => string): Machine {
+  const exited = launcher.exited.then(async (exit) => {
+    await settle();
+    return exit;
+  });
+  const kill = async () => {
+    launcher.child.kill("SIGKILL");
+    await exited;
+  };
   const signal = async (name: NodeJS.Signals) => {
     if (!launcher.child.kill(name)) throw new AegisError("VMM_FAILED", "the machine has ended");
   };
@@ -59,13 +82,13 @@ function assemble(launcher: BoundProcess, tail: (lines: number) => string): Mach
     driver: "krun",
     pid: launcher.pid,
     control: launcher.channel(CONTROL_FD),
-    exited: launcher.exited,
+    exited,
     // libkrun has no call for it. Its clock goes on meanwhile, as the host's does.
     pause: () => signal("SIGSTOP"),
     resume: () => signal("SIGCONT"),
-    kill: launcher.kill,
+    kill,
     consoleTail: async (lines = 20) => tail(lines),
-    [Symbol.asyncDispose]: launcher.kill,
+    [Symbol.asyncDispose]: kill,
   };
 }
 
