@@ -159,6 +159,9 @@ export function createExt4Writer(file: { readonly fd: number }, options: Ext4Wri
       return;
     }
     const { uid, gid, mtime } = entry;
+    if (!isOwner(uid) || !isOwner(gid)) {
+      throw new AegisError("EXT4_OWNER", `the owner ${uid}:${gid} of "${entry.path}" is out of range`);
+    }
     const attributes = {
       mode: typeBits[entry.type] | (entry.mode & 0o7777),
       uid,
@@ -268,6 +271,9 @@ export function createExt4Writer(file: { readonly fd: number }, options: Ext4Wri
     },
   };
 }
+
+/** What doesn't fit into 32 bits must not become somebody else, least of all root. */
+const isOwner = (id: number): boolean => Number.isInteger(id) && id >= 0 && id < 2 ** 32;
 
 function deviceNumber({ path, devMajor = 0, devMinor = 0 }: TreeEntry): number {
   if (devMajor < 0 || devMajor >= 2 ** 12 || devMinor < 0 || devMinor >= 2 ** 20) {

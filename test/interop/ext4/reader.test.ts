@@ -35,10 +35,15 @@ const kinds: readonly (readonly string[])[] = [
   ["-O", "sparse_super2,^resize_inode"],
   ["-O", "ea_inode,large_dir,metadata_csum_seed"],
   ["-I", "128"],
+  ["-O", "orphan_file"],
+  ["-O", "^flex_bg,^resize_inode,uninit_bg,^metadata_csum"],
+  ["-O", "^filetype,^dir_index"],
+  ["-t", "ext3"],
 ];
 
 function makeImage(file: string, options: readonly string[]): void {
-  execFileSync("mke2fs", ["-q", "-t", "ext4", ...options, file, "96M"], { stdio: "pipe" });
+  const type = options.includes("-t") ? [] : ["-t", "ext4"];
+  execFileSync("mke2fs", ["-q", ...type, ...options, file, "96M"], { stdio: "pipe" });
 }
 
 const set = (name: string, value: string, file: string) =>

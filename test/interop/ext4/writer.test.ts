@@ -4,6 +4,7 @@ import {
   appendFileSync,
   existsSync,
   lstatSync,
+  mkdirSync,
   readFileSync,
   rmSync,
   statfsSync,
@@ -173,6 +174,32 @@ describe("what the writer writes", () => {
         "rw",
       );
       expect(fsckComplaints(image)).toBe("");
+    });
+  });
+
+  it("says so when the host runs out of space, however far it has come", async () => {
+    await withScratch(async (scratch) => {
+      const full = path.join(scratch, "full");
+      mkdirSync(full);
+      execFileSync("mount", ["-t", "tmpfs", "-o", "size=2M", "none", full]);
+      try {
+        const chunk = Buffer.alloc(1 << 20, 1);
+        for (const chunks of [2, 4, 20]) {
+          const image = path.join(full, `${chunks}.img`);
+          const written = writeImage(image, async (writer) => {
+            for (let i = 0; i < 1000; i++) writer.entry(treeEntry(`${"n".repeat(200)}${i}`, "fifo"));
+            writer.entry(treeEntry("file", "file", { size: chunks * chunk.length }));
+            for (let i = 0; i < chunks; i++) {
+              writer.data(chunk);
+              await writer.drain();
+            }
+          });
+          await expect(written).rejects.toMatchObject({ code: "EXT4_WRITE_FAILED" });
+          rmSync(image);
+        }
+      } finally {
+        execFileSync("umount", [full]);
+      }
     });
   });
 });

@@ -144,6 +144,7 @@ describe("the ext4 writer", () => {
     ["a name of 256 bytes", "EXT4_NAME_TOO_LONG", (w) => w.entry(treeEntry("n".repeat(256), "file"))],
     ["a path that climbs", "EXT4_BAD_PATH", (w) => w.entry(treeEntry("a/../b", "file"))],
     ["an absolute path", "EXT4_BAD_PATH", (w) => w.entry(treeEntry("/a", "file"))],
+    ["an owner of more than 32 bits", "EXT4_OWNER", (w) => w.entry(treeEntry("a", "file", { uid: 2 ** 32 }))],
     ["a root that is a file", "EXT4_BAD_PATH", (w) => w.entry(treeEntry("", "file"))],
     ["a name with a zero byte", "EXT4_BAD_PATH", (w) => w.entry(treeEntry("a\0b", "file"))],
     ["a hard link to nothing", "EXT4_LINK_TARGET", (w) => w.entry(treeEntry("a", "hardlink", { linkTarget: at("b") }))],
