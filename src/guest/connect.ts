@@ -59,7 +59,8 @@ class Connection implements Guest {
   readonly #listeners: ((event: GuestEvent) => void)[] = [];
   /** Events that came before anybody listened; few, and then the oldest go. */
   #early: GuestEvent[] = [];
-  #errorLogs: BootConfig["errorLogs"] = [];
+  /** Of the first boot: a guest boots once, and what is asked of it later does not change its rules. */
+  #errorLogs: BootConfig["errorLogs"] | undefined;
   #nextStream = 1;
   #failure: Error | undefined;
   #stopped = false;
@@ -102,7 +103,7 @@ class Connection implements Guest {
 
   async boot(config: BootConfig): Promise<GuestProcess | undefined> {
     const payload = encodeBoot(config, new Date());
-    this.#errorLogs = config.errorLogs;
+    this.#errorLogs ??= config.errorLogs;
     if (config.process) return await this.#start(ToGuest.boot, payload, "GUEST_BOOT");
     await this.#request((stream) => this.#sendMessage(ToGuest.boot, stream, payload), "GUEST_BOOT");
     return undefined;
@@ -196,7 +197,7 @@ class Connection implements Guest {
     } else if (frame.type === FromGuest.error) {
       this.#onError(frame);
     } else if (frame.type === FromGuest.event) {
-      this.#onEvent(decodeEvent(frame.payload, this.#errorLogs));
+      this.#onEvent(decodeEvent(frame.payload, this.#errorLogs ?? []));
     } else {
       this.#onProcessFrame(frame);
     }

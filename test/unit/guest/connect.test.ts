@@ -187,6 +187,26 @@ describe("events", () => {
   });
 });
 
+test("lines of error logs are judged by the rules that the guest was booted with", async () => {
+  const { fake, guest } = await connected();
+  const seen: GuestEvent[] = [];
+  guest.on((event) => seen.push(event));
+  const booting = guest.boot({ ...config, errorLogs: [{ glob: "/var/log/*.jsonl", field: "error" }] });
+  fake.say(FromGuest.ok, (await fake.hear(ToGuest.boot)).stream);
+  await booting;
+  const again = guest.boot(config);
+  fake.say(FromGuest.error, (await fake.hear(ToGuest.boot)).stream, new FieldWriter().text(2, "booted").finish());
+  await expect(again).rejects.toMatchObject({ code: "GUEST_BOOT" });
+  const line = (text: string, rule: number) =>
+    new FieldWriter().u32(1, 3).text(3, "/var/log/a.jsonl").text(8, text).u32(9, rule).finish();
+  fake.say(FromGuest.event, 0, line('{"ok":1}', 0));
+  fake.say(FromGuest.event, 0, line('{"error":"boom"}', 0));
+  await new Promise(setImmediate);
+  expect(seen).toEqual([{ type: "errorlog", path: "/var/log/a.jsonl", line: "boom" }]);
+  fake.say(FromGuest.event, 0, line("{}", 7));
+  await expect(guest.closed).rejects.toMatchObject({ code: "GUEST_PROTOCOL" });
+});
+
 describe("the end", () => {
   test("after a shutdown is no failure", async () => {
     const { fake, guest } = await connected();
