@@ -3,6 +3,7 @@ import { createIgnoreMatcher } from "../dockerfile/dockerignore.js";
 import { excerpt } from "../dockerfile/errors.js";
 import type { Dockerfile, InstructionOf } from "../dockerfile/types.js";
 import type { Platform, RuntimeConfig } from "../oci/types.js";
+import { download, isRemoteFile } from "./context/download.js";
 import type { BuildEnvironment } from "./environment.js";
 import type { RunMountSpec } from "./executors/types.js";
 import type { StepHandle } from "./progress.js";
@@ -39,10 +40,15 @@ export async function copyLayerStep(instruction: InstructionOf<"COPY" | "ADD">, 
   const { epoch } = at.environment.request;
   const from = instruction.kind === "COPY" ? instruction.from : undefined;
   const workdir = at.config.WorkingDir || "/";
+  const remote = instruction.kind === "ADD" ? instruction.sources.filter(isRemoteFile) : [];
+  const checksum = instruction.kind === "ADD" ? instruction.checksum : undefined;
+  const { home } = at.environment;
+  const { signal } = at.environment.request;
   return copyStep(
     {
       createdBy: `${instruction.source} # buildkit`,
-      sources: instruction.sources,
+      sources: instruction.sources.filter((source) => !remote.includes(source)),
+      downloads: remote.map((url) => once(() => download(home.cache, url, checksum, signal))),
       heredocs: instruction.heredocs,
       destination: destinationOf(workdir, instruction.destination),
       chown: instruction.chown,
@@ -60,6 +66,14 @@ export async function copyLayerStep(instruction: InstructionOf<"COPY" | "ADD">, 
     },
     at.roots,
   );
+}
+
+function once<T>(body: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | undefined;
+  return () => {
+    result ??= body();
+    return result;
+  };
 }
 
 /** Absolute, the trailing slash kept: it says that the destination is a directory. */

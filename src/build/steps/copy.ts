@@ -1,7 +1,9 @@
 /** COPY: files of the context, of another stage or of an image, and heredocs, into the tree. */
 import type { Heredoc } from "../../dockerfile/types.js";
 import { type ByteString, encodeText } from "../../support/brands.js";
+import { AegisError } from "../../support/errors.js";
 import type { TreeSink } from "../../support/tree.js";
+import { type Download, pushHostFile } from "../context/download.js";
 import type { RootStack } from "../roots.js";
 import { isArchive, unpackInto } from "../tree/archive.js";
 import { Changes } from "../tree/changes.js";
@@ -37,6 +39,8 @@ export interface CopyInput {
   source(): Promise<CopySource>;
   /** ADD: archives among the sources are unpacked. Gives a file for what they hold meanwhile. */
   readonly unpack: (() => Promise<string>) | undefined;
+  /** Remote files of ADD, fetched when the key is asked for. */
+  readonly downloads: readonly (() => Promise<Download>)[];
   readonly now: number;
   readonly epoch: number | undefined;
 }
@@ -53,10 +57,16 @@ export function copyStep(input: CopyInput, roots: RootStack): LayerStep {
         [input.chown, input.chmod, input.epoch ?? null],
         input.heredocs.map(({ name, content }) => [name, content]),
         input.sources.length === 0 ? [] : await sourcesKey(input),
+        ...(await downloadsKey(input)),
       ]);
     },
     produce: (sink) => produce(input, chmod, roots, sink),
   };
+}
+
+async function downloadsKey({ downloads }: CopyInput): Promise<readonly (readonly string[])[]> {
+  const fetched = await Promise.all(downloads.map((start) => start()));
+  return fetched.map(({ name, digest }) => ["download", name ?? "", digest]);
 }
 
 async function sourcesKey(input: CopyInput): Promise<string> {
@@ -103,6 +113,7 @@ async function produce(
       }
     }
   }
+  for (const start of input.downloads) await putDownload(changes, await start(), destination, options);
   for (const heredoc of input.heredocs) await putHeredoc(changes, heredoc, destination, options);
   try {
     await changes.emit(sink);
@@ -115,6 +126,32 @@ async function unpacks(input: CopyInput, view: SourceView, path: ByteString): Pr
   if (!input.unpack) return false;
   const followed = await resolvePath(view, path);
   return (await view.lstat(followed))?.type === "file" && (await isArchive(view, followed));
+}
+
+async function putDownload(
+  changes: Changes,
+  { url, name, size, mtime, file }: Download,
+  destination: string,
+  options: CopyOptions,
+): Promise<void> {
+  const target = await ensureDestination(changes, destination, options);
+  const inside = (await changes.lstat(target))?.type === "directory";
+  if (inside && name === undefined) {
+    throw new AegisError("DOWNLOAD_NAMELESS", `${url} says no file name`, {
+      hint: "end the destination with the name that the file shall have",
+    });
+  }
+  changes.put(inside ? joinPath(target, encodeText(name!)) : target, {
+    node: {
+      type: "file",
+      mode: options.chmod?.apply(0o600, false) ?? 0o600,
+      uid: options.owner?.uid ?? 0,
+      gid: options.owner?.gid ?? 0,
+      mtime: { sec: mtime, nsec: 0 },
+      size,
+    },
+    content: { kind: "spool", read: (sink) => pushHostFile(file, sink) },
+  });
 }
 
 async function putHeredoc(

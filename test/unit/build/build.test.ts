@@ -1,4 +1,6 @@
 import { chmodSync, linkSync, mkdirSync, readdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { BuildSandbox } from "../../helpers/build-sandbox.js";
@@ -121,6 +123,31 @@ describe("COPY", () => {
       "FROM scratch AS one\nCOPY --chown=3:4 f /in/f\nFROM scratch AS broken\nCOPY nope /\nFROM scratch\nCOPY --from=one /in /out\n",
     );
     expect(await sandbox.layer(built, 0)).toEqual(["755 3:4 out/", "644 3:4 out/f"]);
+  });
+});
+
+describe("ADD", () => {
+  it("fetches an address once, with its time and mode, and holds it to its checksum", async () => {
+    let sent = 0;
+    const server = createServer((request, response) => {
+      response.setHeader("last-modified", "Wed, 21 Oct 2015 07:28:00 GMT").setHeader("etag", '"v1"');
+      if (request.headers["if-none-match"] === '"v1"') return response.writeHead(304).end();
+      sent++;
+      return response.end("remote");
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    try {
+      const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/dir/file.txt`;
+      const built = await sandbox.build(`FROM scratch\nADD ${address} /in/\nADD --chmod=644 ${address} /as\n`);
+      expect(await sandbox.layer(built, 0)).toEqual(["755 0:0 in/", "600 0:0 in/file.txt"]);
+      expect(await sandbox.layer(built, 1)).toEqual(["644 0:0 as"]);
+      expect((await sandbox.build(`FROM scratch\nADD ${address} /in/\n`)).ran).toEqual([]);
+      expect(sent).toBe(1);
+      const wrong = sandbox.build(`FROM scratch\nADD --checksum=sha256:${"0".repeat(64)} ${address} /in/\n`);
+      await expect(wrong).rejects.toMatchObject({ code: "CHECKSUM_MISMATCH" });
+    } finally {
+      server.close();
+    }
   });
 });
 
