@@ -20,7 +20,7 @@ export interface StreamOptions {
 /** Layers decoded at the same time: the one whose turn it is and one ahead keep two cores busy. */
 const window = 2;
 /** Bytes of decoded layers that wait for their turn, in all. */
-const lookAhead = 96 << 20;
+const lookAhead = 64 << 20;
 
 /** Pushes every layer into `merger`, bottom first. The caller finishes the merger. */
 export async function streamLayers(

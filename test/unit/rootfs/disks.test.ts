@@ -87,6 +87,32 @@ describe("where the base ends and the delta begins", () => {
   });
 });
 
+describe("layers that are still being downloaded", () => {
+  it("are waited for one by one: those below are merged meanwhile", async () => {
+    const image = await test.image([files({ a: "1" }), files({ b: "2" })]);
+    const asked: number[] = [];
+    let arrive = () => {};
+    const arrived = new Promise<void>((resolve) => {
+      arrive = resolve;
+    });
+    const store = {
+      async openBlob(digest: Parameters<typeof test.store.openBlob>[0]) {
+        asked.push(image.layers.findIndex((layer) => layer.digest === digest));
+        // The upper layer arrives only once the lower one is being read.
+        arrive();
+        return await test.store.openBlob(digest);
+      },
+    };
+    const layerReady = async ({ digest }: { digest: string }) => {
+      if (digest === image.layers[1]!.digest) await arrived;
+    };
+    const disks = await ensureRootDisks(test.home, store, image, { layerReady });
+    expect(asked).toEqual([0, 1]);
+    await using view = await openTreeView(disks);
+    expect(await view.list(bytePath(""))).toEqual(["a", "b"]);
+  });
+});
+
 describe("what can go wrong", () => {
   it("a damaged layer is an error, and leaves no disk behind", async () => {
     const image = await test.image([files({ a: "1" })]);
