@@ -27,6 +27,7 @@ const testPackages = {
   cpio: "cpio",
   e2fsck: "e2fsprogs",
   busybox: "busybox-static",
+  openssl: "openssl",
   skopeo: "skopeo",
   umoci: "umoci",
   buildah: "buildah",

@@ -128,17 +128,19 @@ export async function writeLayer(
   options: WriteLayerOptions,
 ): Promise<WrittenLayer> {
   const blob = store.createBlob();
+  let compressor: Compressor | undefined;
   try {
-    const compressor = await createCompressor((chunk) => blob.write(chunk), options);
+    const made = await createCompressor((chunk) => blob.write(chunk), options);
+    compressor = made;
     const tarHash = createHash("sha256");
     let size = 0;
     let entries = 0;
     const emit = batched((chunk) => {
       tarHash.update(chunk);
       size += chunk.length;
-      compressor.write(chunk);
+      made.write(chunk);
     });
-    const encoder = createTarEncoder(emit.write, () => compressor.drain() ?? blob.drain());
+    const encoder = createTarEncoder(emit.write, () => made.drain() ?? blob.drain());
     const clamp = options.modifiedClamp;
     await produce({
       ...encoder,
@@ -149,11 +151,12 @@ export async function writeLayer(
     });
     encoder.end();
     emit.flush();
-    await compressor.end();
+    await made.end();
     const identity = await blob.commit();
     const descriptor = { mediaType: layerTypes[options.compression], ...identity };
     return { descriptor, diffId: `sha256:${tarHash.digest("hex")}` as DiffId, size, entries };
   } finally {
+    await compressor?.abort();
     await blob.abort();
   }
 }
@@ -166,7 +169,7 @@ function clamped(entry: TreeEntry, seconds: number): TreeEntry {
 async function createCompressor(write: (chunk: Uint8Array) => void, options: WriteLayerOptions): Promise<Compressor> {
   if (options.compression === "gzip") return createGzip(write, options.level);
   if (options.compression === "zstd") return await createZstd(write, options.level);
-  return { write, drain: () => undefined, end: async () => undefined };
+  return { write, drain: () => undefined, end: async () => undefined, abort: async () => undefined };
 }
 
 /** Joins small writes (headers, padding) so that hashing and copying happen in pieces worth their call. */

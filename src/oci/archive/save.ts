@@ -138,11 +138,15 @@ export async function* compressStream(
     ready = [];
     return chunks;
   };
-  for await (const chunk of source) {
-    compressor.write(chunk);
-    await compressor.drain();
+  try {
+    for await (const chunk of source) {
+      compressor.write(chunk);
+      await compressor.drain();
+      yield* flush();
+    }
+    await compressor.end();
     yield* flush();
+  } finally {
+    await compressor.abort();
   }
-  await compressor.end();
-  yield* flush();
 }

@@ -1,9 +1,10 @@
-/** Streams in: gzip on the libuv pool, zstd by node:zlib where it has it and by fzstd elsewhere, plain as it is. */
+/** Streams in: gzip on the libuv pool, zstd by node:zlib, the zstd program or fzstd, whichever is there, plain as it is. */
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import * as zlib from "node:zlib";
 import { AegisError } from "../../support/errors.js";
 import type { Compression } from "../media-types.js";
+import { filterThrough, zstdTool } from "./zstd-tool.js";
 
 /** Three times faster than with the default of 16 KiB. */
 const chunkSize = 1 << 20;
@@ -38,7 +39,30 @@ export async function* decompress(
   if (compression === "none") yield* source;
   else if (compression === "gzip") yield* through(source, zlib.createGunzip({ chunkSize }), "gzip");
   else if (nativeZstd) yield* through(source, nativeZstd({ chunkSize }), "zstd");
-  else yield* portableZstd(source);
+  else yield* foreignZstd(source);
+}
+
+/** Node 20 has no zstd: by the program where it is installed, else in JavaScript. */
+async function* foreignZstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const tool = await zstdTool();
+  if (tool === undefined) {
+    yield* portableZstd(source);
+    return;
+  }
+  let sourceFailure: unknown;
+  async function* watched() {
+    try {
+      yield* source;
+    } catch (error) {
+      sourceFailure = error;
+      throw error;
+    }
+  }
+  try {
+    yield* filterThrough(watched(), tool, ["-dcq"]);
+  } catch (error) {
+    throw sourceFailure ?? broken("zstd", error);
+  }
 }
 
 async function* through(
@@ -69,7 +93,7 @@ async function* through(
 }
 
 /** A pure decoder in small steps, so that the event loop turns between them. */
-async function* portableZstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+export async function* portableZstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const { Decompress } = await import("fzstd");
   let ready: Uint8Array[] = [];
   const decoder = new Decompress((chunk) => {

@@ -19,6 +19,8 @@ export interface Compressor {
   write(chunk: Uint8Array): void;
   drain(): Promise<void> | undefined;
   end(): Promise<void>;
+  /** Releases what it holds; for when nobody wants the rest. Harmless after `end`. */
+  abort(): Promise<void>;
 }
 
 export function createGzip(write: (chunk: Uint8Array) => void, level = 6): Compressor {
@@ -82,5 +84,6 @@ export function createGzip(write: (chunk: Uint8Array) => void, level = 6): Compr
       trailer.writeUInt32LE(total, 4);
       write(trailer);
     },
+    abort: () => tail,
   };
 }

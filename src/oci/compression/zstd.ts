@@ -1,7 +1,9 @@
-/** zstd out: node:zlib's encoder where Node has one (22.15 and later). */
+/** zstd out: by node:zlib (22.15 and later), or by the zstd program. */
+import type { Readable, Writable } from "node:stream";
 import * as zlib from "node:zlib";
 import { AegisError } from "../../support/errors.js";
 import type { Compressor } from "./gzip.js";
+import { startFilter, zstdTool } from "./zstd-tool.js";
 
 type ZstdFactory = (options: { readonly chunkSize: number; readonly params: Record<number, number> }) => zlib.Gzip;
 const native = zlib as unknown as {
@@ -11,34 +13,57 @@ const native = zlib as unknown as {
 
 /** @throws AegisError ZSTD_UNAVAILABLE */
 export async function createZstd(write: (chunk: Uint8Array) => void, level = 3): Promise<Compressor> {
-  if (!native.createZstdCompress) {
+  if (native.createZstdCompress) {
+    const params = { [native.constants.ZSTD_c_compressionLevel ?? 100]: level };
+    const stream = native.createZstdCompress({ chunkSize: 1 << 20, params });
+    return throughStreams(stream, stream, ended(stream), write);
+  }
+  const tool = await zstdTool();
+  if (tool === undefined) {
     throw new AegisError("ZSTD_UNAVAILABLE", `Node ${process.versions.node} can't write zstd`, {
-      hint: "use Node 22.15 or newer, or compress with gzip",
+      hint: "install the zstd program, use Node 22.15 or newer, or compress with gzip",
     });
   }
-  const params = { [native.constants.ZSTD_c_compressionLevel ?? 100]: level };
-  const stream = native.createZstdCompress({ chunkSize: 1 << 20, params });
-  let failure: unknown;
-  const ended = new Promise<void>((resolve, reject) => {
-    stream.on("data", (chunk: Buffer) => write(chunk));
+  // One thread: the bytes must not depend on the number of processors.
+  const filter = startFilter(tool, ["-cq", `-${level}`, "--single-thread"]);
+  const finished = Promise.all([ended(filter.stdout), filter.exited]).then(() => undefined);
+  return throughStreams(filter.stdin, filter.stdout, finished, write);
+}
+
+const ended = (stream: Readable): Promise<void> =>
+  new Promise((resolve, reject) => {
     stream.once("end", resolve);
     stream.once("error", reject);
   });
-  ended.catch((error) => {
+
+function throughStreams(
+  input: Writable,
+  output: Readable,
+  finished: Promise<void>,
+  write: (chunk: Uint8Array) => void,
+): Compressor {
+  let failure: unknown;
+  finished.catch((error) => {
     failure = error;
   });
+  output.on("data", (chunk: Buffer) => write(chunk));
   return {
     write(chunk) {
-      stream.write(Buffer.from(chunk));
+      input.write(Buffer.from(chunk));
     },
     drain() {
       if (failure) throw failure;
-      if (!stream.writableNeedDrain) return undefined;
-      return Promise.race([new Promise<void>((resolve) => stream.once("drain", resolve)), ended]);
+      if (!input.writableNeedDrain) return undefined;
+      return Promise.race([new Promise<void>((resolve) => input.once("drain", resolve)), finished]);
     },
     async end() {
-      stream.end();
-      await ended;
+      input.end();
+      await finished;
+    },
+    async abort() {
+      input.destroy();
+      output.destroy();
+      await finished.catch(() => undefined);
     },
   };
 }

@@ -1,14 +1,18 @@
 import { createReadStream } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { loadLayoutDirectory, saveLayoutDirectory } from "../../../src/oci/archive/layout.js";
 import { loadArchive } from "../../../src/oci/archive/load.js";
 import { compressStream, saveArchive } from "../../../src/oci/archive/save.js";
+import { decompress, portableZstd } from "../../../src/oci/compression/decompress.js";
 import { beginImage } from "../../../src/oci/ensure.js";
-import { readLayer } from "../../../src/oci/layers.js";
+import { readLayer, writeLayer } from "../../../src/oci/layers.js";
 import { mediaTypes } from "../../../src/oci/media-types.js";
 import { discardTree } from "../../../src/oci/tar/decode.js";
+import type { TreeSink } from "../../../src/support/tree.js";
+import { file, replay } from "../../unit/oci/trees.js";
 import { makeImage, run, skopeo, temporaryStore } from "./fixtures.js";
 
 describe("archives", () => {
@@ -145,5 +149,54 @@ test("layers in zstd, as skopeo writes them, are read", async () => {
   for (const [i, layer] of stored.manifest.layers.entries()) {
     const { diffId } = await readLayer(into.store, layer, discardTree);
     expect(diffId).toBe(image.config.rootfs.diff_ids[i]);
+  }
+});
+
+test("layers and archives that we write in zstd, the zstd program reads", async () => {
+  await using from = await temporaryStore();
+  const content = Buffer.alloc(3_000_000, "compressible ");
+  const produce = async (sink: TreeSink) => {
+    replay([file("f", content)], sink);
+    await sink.drain();
+  };
+  const layer = await writeLayer(from.store, produce, { compression: "zstd" });
+  expect(layer.descriptor.size).toBeLessThan(100_000);
+  const tar = path.join(from.directory, "layer.tar");
+  await run("zstd", "-dq", from.store.blobPath(layer.descriptor.digest), "-o", tar);
+  expect(await run("tar", "tf", tar)).toBe("f\n");
+  expect(await readLayer(from.store, layer.descriptor, discardTree)).toEqual({
+    diffId: layer.diffId,
+    size: layer.size,
+  });
+  await makeImage(from.store, ["app:1"]);
+  const chunks: Buffer[] = [];
+  for await (const chunk of compressStream(saveArchive(from.store, ["app:1"]), "zstd")) chunks.push(Buffer.from(chunk));
+  await using into = await temporaryStore();
+  const [loaded] = await loadArchive(into.store, Readable.from(chunks));
+  expect(loaded!.names).toEqual(["docker.io/library/app:1"]);
+  const failing = writeLayer(from.store, async () => Promise.reject(new Error("no")), { compression: "zstd" });
+  await expect(failing).rejects.toThrow("no");
+});
+
+test("a damaged zstd stream is an error in both of the ways to read it", async () => {
+  await using from = await temporaryStore();
+  const plain = path.join(from.directory, "plain");
+  await writeFile(plain, Buffer.alloc(200_000, "some text "));
+  await run("zstd", "-q", plain);
+  const bytes = await readFile(`${plain}.zst`);
+  const readAll = async (stream: AsyncIterable<Uint8Array>) => {
+    let size = 0;
+    for await (const chunk of stream) size += chunk.length;
+    return size;
+  };
+  expect(await readAll(decompress(Readable.from([bytes]), "zstd"))).toBe(200_000);
+  expect(await readAll(portableZstd(Readable.from([bytes])))).toBe(200_000);
+  for (const damaged of [bytes.subarray(0, -9), Buffer.concat([bytes.subarray(0, 4), Buffer.alloc(99, 255)])]) {
+    await expect(readAll(decompress(Readable.from([damaged]), "zstd"))).rejects.toMatchObject({
+      code: "COMPRESSION_CORRUPT",
+    });
+    await expect(readAll(portableZstd(Readable.from([damaged])))).rejects.toMatchObject({
+      code: "COMPRESSION_CORRUPT",
+    });
   }
 });
