@@ -1,8 +1,9 @@
 /** The machine that an image asks for, from its `dev.aegis.*` labels to values. */
-import { checkSecretName, variableFor } from "../secrets/spec.js";
+import { templateReferences } from "../dockerfile/template.js";
+import { checkSecretName, type SecretDelivery, type SecretRequest, variableFor } from "../secrets/spec.js";
 import { parseDuration } from "../support/durations.js";
 import { AegisError } from "../support/errors.js";
-import { readMachineLabels } from "../support/machine-labels.js";
+import { type MachineSettings, readMachineLabels } from "../support/machine-labels.js";
 import { parseSize } from "../support/sizes.js";
 import { parseRestart } from "./restart.js";
 import type { ImageSettings } from "./settings.js";
@@ -17,15 +18,7 @@ export function imageSettings(labels: Readonly<Record<string, string>> | undefin
     idleMs: machine.idle === undefined || machine.idle === "off" ? undefined : parseDuration(machine.idle),
     restart: machine.restart === undefined ? undefined : parseRestart(machine.restart),
     workspace: machine.workspace,
-    secrets: machine.secrets.map(({ name, env, target, required }) => ({
-      name: checkSecretName(name),
-      source: { kind: "store" },
-      delivery:
-        target === undefined
-          ? { kind: "env", variable: env ?? variableFor(name) }
-          : { kind: "file", path: target, mode: 0o400 },
-      required,
-    })),
+    secrets: secretsOf(machine),
     renders: machine.renders.map(({ path, mode, chown, template }) => ({
       path,
       mode: mode === undefined ? 0o600 : Number.parseInt(mode, 8),
@@ -34,6 +27,32 @@ export function imageSettings(labels: Readonly<Record<string, string>> | undefin
     })),
     errorLogs: machine.errorLogs,
   };
+}
+
+/** What SECRET declares, and what RENDER reads without a declaration. */
+function secretsOf(machine: MachineSettings): readonly SecretRequest[] {
+  const declared = machine.secrets.map(({ name, env, target, required }): SecretRequest => {
+    const delivery: SecretDelivery =
+      target === undefined
+        ? { kind: "env", variable: env ?? variableFor(name) }
+        : { kind: "file", path: target, mode: 0o400 };
+    return { name: checkSecretName(name), source: { kind: "store" }, delivery, required };
+  });
+  const names = new Set(declared.map(({ name }) => name));
+  const read = new Set(machine.renders.flatMap(({ template }) => templateReferences(template).secrets));
+  // A default in the template may make up for it, so only rendering can tell whether it is needed.
+  const undeclared = [...read].filter((name) => !names.has(name));
+  return [
+    ...declared,
+    ...undeclared.map(
+      (name): SecretRequest => ({
+        name: checkSecretName(name),
+        source: { kind: "store" },
+        delivery: { kind: "render" },
+        required: false,
+      }),
+    ),
+  ];
 }
 
 /** @throws AegisError BAD_CPUS */

@@ -10,6 +10,8 @@ export type SecretSource =
   | { readonly kind: "env"; readonly variable: string };
 
 export type SecretDelivery =
+  /** Only RENDER uses it. */
+  | { readonly kind: "render" }
   | { readonly kind: "env"; readonly variable: string }
   | { readonly kind: "file"; readonly path: string; readonly mode: number; readonly owner?: string | undefined };
 

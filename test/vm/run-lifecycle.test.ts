@@ -151,7 +151,7 @@ test("an idle machine sleeps, and a connection to its port wakes it and is serve
   await aegis.ok("rm", "-f", "sleepy");
 });
 
-test("settings come from the image where no flag says otherwise, and files are rendered from secrets", async () => {
+test("settings come from the image, files are rendered from secrets, and error logs in the guest are surfaced (#8, #11)", async () => {
   const template = JSON.stringify([
     { path: "/etc/app/auth.json", mode: "0600", chown: "65534:65534", template: '{"key":{{ secret "KEY" | json }}}' },
   ]);
@@ -161,6 +161,7 @@ test("settings come from the image where no flag says otherwise, and files are r
     "kit",
     "LABEL dev.aegis.memory=300m dev.aegis.cpus=1",
     `LABEL dev.aegis.secrets=${quote(secrets)} dev.aegis.renders=${quote(template)}`,
+    `LABEL dev.aegis.errorlogs=${quote(JSON.stringify([{ glob: "/var/app/*.jsonl", field: "errorMessage" }]))}`,
   );
   const missing = await aegis.run("run", "--rm", "kit", "true");
   expect(missing).toMatchObject({
@@ -170,8 +171,11 @@ test("settings come from the image where no flag says otherwise, and files are r
   await aegis.runWith({ stdin: 'va"lue' }, "secret", "set", "KEY");
   const script =
     "cat /etc/app/auth.json; stat -c ' %a %u' /etc/app/auth.json; cat /run/key; grep MemTotal /proc/meminfo";
-  const stdout = await aegis.ok("run", "--name", "kit", "kit", "sh", "-c", script);
+  const session = '{"stopReason":"error","errorMessage":"Connection error."}';
+  const fail = `mkdir -p /var/app; echo '${session}' > /var/app/s.jsonl; sleep 3`;
+  const stdout = await aegis.ok("run", "--name", "kit", "kit", "sh", "-c", `${script}; ${fail}`);
   expect(stdout).toMatch(/^\{"key":"va\\"lue"\} 600 65534\nva"lueMemTotal: +2\d{5} kB$/);
+  expect((await aegis.run("logs", "kit")).stderr).toContain("/var/app/s.jsonl: Connection error.");
   expect((await aegis.inspect("kit")).origins).toMatchObject({ memory: "image", cpus: "image" });
   const { files } = await aegis.inspect("kit");
   expect(await readFile(path.join(files.directory, "instance.json"), "utf8")).not.toContain("lue");

@@ -1,10 +1,11 @@
 /** From an instance's settings to the machine's devices and the guest's boot configuration. */
 import path from "node:path";
+import { renderTemplate } from "../../dockerfile/template.js";
 import type { BootConfig, GuestFile, GuestMount, ProcessSpec } from "../../guest/types.js";
+import { AegisError } from "../../support/errors.js";
 import type { AegisHome } from "../../support/home.js";
 import type { DiskSpec, Network, ShareSpec } from "../../vmm/types.js";
 import type { TerminalSize } from "../messages.js";
-import { renderTemplate } from "../render.js";
 import { filesOf } from "../store.js";
 import type { InstanceConfig } from "../types.js";
 import { volumeFiles } from "../volumes.js";
@@ -94,6 +95,7 @@ export function bootConfig(
     readonly network: Network | undefined;
     readonly secrets: SecretValues;
     readonly size: TerminalSize | undefined;
+    readonly files: readonly GuestFile[];
   },
 ): BootConfig {
   const { devices, network, secrets } = parts;
@@ -110,7 +112,7 @@ export function bootConfig(
       ...alias,
     ],
     mounts: devices.mounts,
-    files: [...secretFiles(config, secrets), ...renderedFiles(config, secrets)],
+    files: parts.files,
     ports: config.ports.map(({ guestPort, protocol }) => ({ port: guestPort, protocol })),
     process: processSpec(config, secrets, parts.size),
     errorLogs: config.errorLogs,
@@ -118,6 +120,12 @@ export function bootConfig(
     readOnlyRoot: config.readOnlyRoot,
   };
 }
+
+/** Secrets that are delivered as files, and what RENDER makes of them. @throws AegisError RENDER_UNSET, RENDER_SYNTAX */
+export const bootFiles = (config: InstanceConfig, secrets: SecretValues): readonly GuestFile[] => [
+  ...secretFiles(config, secrets),
+  ...renderedFiles(config, secrets),
+];
 
 function secretFiles(config: InstanceConfig, secrets: SecretValues): readonly GuestFile[] {
   return config.secrets.flatMap(({ name, delivery }) => {
@@ -137,8 +145,22 @@ function renderedFiles(config: InstanceConfig, secrets: SecretValues): readonly 
     path: target,
     mode,
     owner: owner ?? ownerOf(config),
-    content: Buffer.from(renderTemplate(template, values, target)),
+    content: Buffer.from(renderFile(target, template, values)),
   }));
+}
+
+function renderFile(target: string, template: string, values: Parameters<typeof renderTemplate>[1]): string {
+  try {
+    return renderTemplate(template, values);
+  } catch (error) {
+    if (!(error instanceof AegisError)) throw error;
+    const { code, hint, details } = error;
+    throw new AegisError(code, `RENDER ${target}: ${error.message}`, {
+      cause: error,
+      ...(hint && { hint }),
+      ...(details && { details }),
+    });
+  }
 }
 
 /** Files for the app belong to the user that it runs as. */

@@ -12,7 +12,7 @@ import { type ExitStory, explainExit } from "../exits.js";
 import type { TerminalSize } from "../messages.js";
 import { filesOf } from "../store.js";
 import type { InstanceConfig } from "../types.js";
-import { bootConfig, type Devices, planDevices, type SecretValues } from "./boot.js";
+import { bootConfig, bootFiles, type Devices, planDevices, type SecretValues } from "./boot.js";
 import type { Parts } from "./parts.js";
 
 export interface LiveMachine {
@@ -49,6 +49,7 @@ export async function runSession(
   abort: AbortSignal,
 ): Promise<ExitStory> {
   const files = filesOf(home, config.id);
+  const bootedFiles = bootFiles(config, secrets);
   const devices = planDevices(home, config, await parts.lowers(home, config));
   await Promise.all(devices.writable.map((disk) => ensureDisk(parts, disk)));
   // A boot's sockets are its own: what the one before it left would be in the way.
@@ -95,7 +96,10 @@ export async function runSession(
     const size = await hooks.ready();
     const app = await withConsole(
       machine,
-      Promise.race([guest.boot(bootConfig(config, { devices, network, secrets, size })), endedEarly(machine)]),
+      Promise.race([
+        guest.boot(bootConfig(config, { devices, network, secrets, size, files: bootedFiles })),
+        endedEarly(machine),
+      ]),
     );
     if (!app) throw new AegisError("GUEST_PROTOCOL", "the guest booted but did not start the app");
     await hooks.live({ machine, guest, app, network });

@@ -274,6 +274,7 @@ class Supervisor implements Controls {
 
   async exec(request: ExecRequest): Promise<GuestProcess> {
     const { guest } = this.#running();
+    if (this.#state.pausedBy === "hand") throw this.#paused();
     await this.#wake();
     const env = new Map(
       withSecrets(this.config, this.#secrets).map((pair) => [pair.slice(0, pair.indexOf("=")), pair]),
@@ -345,9 +346,7 @@ class Supervisor implements Controls {
 
   async stats(): Promise<StatsReply> {
     const { guest, machine } = this.#running();
-    if (this.#state.pausedBy) {
-      throw new AegisError("PAUSED", `${this.config.name} is paused`, { hint: `aegis resume ${this.config.name}` });
-    }
+    if (this.#state.pausedBy) throw this.#paused();
     const status = await readFile(`/proc/${machine.pid}/status`, "utf8").catch(() => "");
     const resident = Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
     return {
@@ -380,6 +379,10 @@ class Supervisor implements Controls {
       this.#uses--;
       this.#lastUse = Date.now();
     };
+  }
+
+  #paused(): AegisError {
+    return new AegisError("PAUSED", `${this.config.name} is paused`, { hint: `aegis resume ${this.config.name}` });
   }
 
   #running(): LiveMachine {

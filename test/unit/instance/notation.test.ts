@@ -3,7 +3,6 @@ import { describe, expect, test } from "vitest";
 import { explainExit } from "../../../src/instance/exits.js";
 import { nameFromImage } from "../../../src/instance/names.js";
 import { formatPort, parsePort, reservePorts } from "../../../src/instance/ports.js";
-import { renderTemplate } from "../../../src/instance/render.js";
 import { formatRestart, nextRestart, parseRestart } from "../../../src/instance/restart.js";
 import { parseSignal, signalName } from "../../../src/instance/signals.js";
 import { parseMount, parseTmpfs, parseVolume } from "../../../src/instance/volumes.js";
@@ -153,24 +152,5 @@ describe("why it died", () => {
     expect(start("ENOENT", "/bin/bash")).toMatchObject({ exitCode: 127, reason: expect.stringContaining("/bin/bash") });
     expect(start("EACCES")).toMatchObject({ exitCode: 126, reason: expect.stringContaining("chmod +x") });
     expect(start("ENOEXEC")).toMatchObject({ exitCode: 126, reason: expect.stringContaining("#!") });
-  });
-});
-
-describe("RENDER", () => {
-  const values = {
-    secret: (name: string) => ({ KEY: 'a"b', PEM: "x\ny" })[name],
-    env: (name: string) => ({ MODE: "fast" })[name],
-  };
-  const render = (template: string) => renderTemplate(template, values, "/etc/app.json");
-  test("secrets and environment, filtered", () => {
-    expect(render('{"k":{{ secret "KEY" | json }},"m":"{{ env "MODE" }}"}')).toBe('{"k":"a\\"b","m":"fast"}');
-    expect(render('{{secret "KEY"|base64}} {{ env "NONE" | default "d|e" }}')).toBe("YSJi d|e");
-    expect(render('a:\n  {{- secret "PEM" | indent 2 -}}\n b')).toBe("a:x\n  yb");
-    expect(render("no {braces} } here")).toBe("no {braces} } here");
-  });
-  test("what is not there or not known is an error that names the file", () => {
-    expect(() => render('{{ secret "NONE" }}')).toThrow(withCode("RENDER_VALUE"));
-    expect(() => render("{{ KEY }}")).toThrow(withCode("RENDER_TEMPLATE"));
-    expect(() => render('{{ secret "KEY" | rot13 }}')).toThrow(/RENDER \/etc\/app.json/);
   });
 });
