@@ -5,7 +5,7 @@ import type { BootConfig, GuestFile, GuestMount, ProcessSpec } from "../../guest
 import { AegisError } from "../../support/errors.js";
 import type { AegisHome } from "../../support/home.js";
 import type { DiskSpec, Network, ShareSpec } from "../../vmm/types.js";
-import type { TerminalSize } from "../messages.js";
+import type { ExecRequest, TerminalSize } from "../messages.js";
 import { filesOf } from "../store.js";
 import type { InstanceConfig } from "../types.js";
 import { volumeFiles } from "../volumes.js";
@@ -78,7 +78,22 @@ export function processSpec(
   };
 }
 
-export function withSecrets(config: InstanceConfig, secrets: SecretValues): readonly string[] {
+/** A command beside the app: the app's environment, user and directory unless it asks for others. */
+export function execSpec(config: InstanceConfig, secrets: SecretValues, request: ExecRequest): ProcessSpec {
+  const env = new Map(withSecrets(config, secrets).map((pair) => [pair.slice(0, pair.indexOf("=")), pair]));
+  for (const pair of request.env) env.set(pair.slice(0, pair.indexOf("=")), pair);
+  if (request.size && !env.has("TERM")) env.set("TERM", "TERM=xterm");
+  return {
+    argv: request.argv,
+    env: [...env.values()],
+    user: request.user ?? config.process.user,
+    cwd: request.cwd ?? config.process.cwd,
+    tty: request.size,
+    privileged: request.privileged,
+  };
+}
+
+function withSecrets(config: InstanceConfig, secrets: SecretValues): readonly string[] {
   const env = new Map(config.process.env.map((pair) => [pair.slice(0, pair.indexOf("=")), pair] as const));
   for (const { name, delivery } of config.secrets) {
     const value = secrets.get(name);

@@ -20,7 +20,7 @@ import { deleteInstance, filesOf, type InstanceFiles, readInstance, writeState }
 import type { InstanceConfig, InstanceState } from "../types.js";
 import { volumeFiles } from "../volumes.js";
 import { channels } from "../wire.js";
-import { type SecretValues, withSecrets } from "./boot.js";
+import { execSpec, type SecretValues } from "./boot.js";
 import { type IdleWatch, idleWatch } from "./idle.js";
 import type { Parts } from "./parts.js";
 import { type AttachedClient, type Controls, serve } from "./server.js";
@@ -228,7 +228,11 @@ class Supervisor implements Controls {
 
   async #failed(error: unknown): Promise<ExitStory | undefined> {
     // A stop while it was booting is no failure.
-    if (this.#stopping) return { exitCode: 137, oomKilled: false };
+    if (this.#stopping) {
+      const stopped = new AegisError("STOPPED", `${this.config.name} was stopped while it booted`, { exitCode: 137 });
+      this.options.report({ type: "failed", error: toWireError(stopped) });
+      return { exitCode: 137, oomKilled: false };
+    }
     const { code, message, hint } = toWireError(error);
     this.#say(`${message} [AEGIS_E_${code}]`);
     if (!(error instanceof AegisError))
@@ -276,19 +280,7 @@ class Supervisor implements Controls {
     const { guest } = this.#running();
     if (this.#state.pausedBy === "hand") throw this.#paused();
     await this.#wake();
-    const env = new Map(
-      withSecrets(this.config, this.#secrets).map((pair) => [pair.slice(0, pair.indexOf("=")), pair]),
-    );
-    for (const pair of request.env) env.set(pair.slice(0, pair.indexOf("=")), pair);
-    if (request.size && !env.has("TERM")) env.set("TERM", "TERM=xterm");
-    return await guest.exec({
-      argv: request.argv,
-      env: [...env.values()],
-      user: request.user ?? this.config.process.user,
-      cwd: request.cwd ?? this.config.process.cwd,
-      tty: request.size,
-      privileged: request.privileged,
-    });
+    return await guest.exec(execSpec(this.config, this.#secrets, request));
   }
 
   async stop(options: { readonly signal?: number | undefined; readonly graceMs?: number | undefined }): Promise<void> {
