@@ -123,6 +123,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "Store a secret, read from the terminal or standard input",
     load: () => import("./commands/secret/set.js"),
   },
+  "system df": {
+    category: "System",
+    summary: "Show what images, disks and instances take on disk",
+    load: () => import("./commands/system/df.js"),
+  },
   tag: { category: "Images", summary: "Give an image another name", load: () => import("./commands/tag.js") },
   version: { category: "System", summary: "Print the version", load: () => import("./commands/version.js") },
 };

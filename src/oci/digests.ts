@@ -33,6 +33,3 @@ export function chainIds(diffIds: readonly DiffId[]): ChainId[] {
   }
   return chain;
 }
-
-/** ChainID of the whole stack; undefined for an image without layers. */
-export const chainIdOf = (diffIds: readonly DiffId[]): ChainId | undefined => chainIds(diffIds).at(-1);

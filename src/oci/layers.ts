@@ -14,8 +14,6 @@ import { createTarEncoder } from "./tar/encode.js";
 import type { Descriptor } from "./types.js";
 import { isAufsMetadata } from "./whiteouts.js";
 
-export { parseWhiteout } from "./whiteouts.js";
-
 export interface ReadLayerOptions {
   readonly signal?: AbortSignal | undefined;
   /** The diff id that the image's config promises. */

@@ -2,7 +2,7 @@
  * `index.json` and `oci-layout` of the store. OCI image spec, image-layout.md. Each name has an entry of its own, so that one
  * entry can be replaced without touching another; an image without a name has one entry without annotations.
  */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { AegisError, hasErrno } from "../../support/errors.js";
 import { replaceFile } from "../../support/files.js";
@@ -71,10 +71,6 @@ export async function updateLayout(
     if (changed) await replaceFile(path.join(root, "index.json"), encodeLayout(changed), { mode: 0o644 });
   });
 }
-
-/** index.json of a new, private layout. */
-export const writeLayout = (root: string, entries: readonly LayoutEntry[]): Promise<void> =>
-  writeFile(path.join(root, "index.json"), encodeLayout(entries));
 
 export function encodeLayout(
   entries: readonly LayoutEntry[],
