@@ -16,12 +16,15 @@ export interface LayerBuffer extends TreeSink {
   discard(): void;
 }
 
+/** An entry, some of its content, or the length of a hole. */
+type Held = TreeEntry | Buffer | number | undefined;
+
 /** What an entry costs beside its content; an estimate. */
 const entryCost = 512;
 const slabSize = 1 << 20;
 
 export function createLayerBuffer(target: TreeSink, budget: BufferBudget): LayerBuffer {
-  let held: (TreeEntry | Buffer | number)[] = [];
+  let held: Held[] = [];
   let state: "holding" | "flowing" | "discarded" = "holding";
   let slab = Buffer.alloc(0);
   let used = 0;
@@ -47,13 +50,18 @@ export function createLayerBuffer(target: TreeSink, budget: BufferBudget): Layer
     used += chunk.length;
   }
 
-  async function passOn(items: readonly (TreeEntry | Buffer | number)[]): Promise<void> {
-    for (const item of items) {
+  /** Empties `items` on the way, so that memory is free as soon as its bytes are passed on. */
+  async function passOn(items: Held[]): Promise<void> {
+    for (let i = 0; i < items.length; i++) {
+      const item = items[i];
+      items[i] = undefined;
+      if (item === undefined) continue;
       if (typeof item === "number") target.hole(item);
       else if (item instanceof Uint8Array) target.data(item);
       else target.entry(item);
       budget.left += costOf(item);
-      await target.drain();
+      const full = target.drain();
+      if (full) await full;
     }
   }
 
