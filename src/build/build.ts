@@ -3,7 +3,7 @@
  * don't depend on each other, and stores the result.
  */
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { expandFrom, expandInstruction } from "../dockerfile/expand.js";
 import { parseDockerfile } from "../dockerfile/parser.js";
@@ -12,6 +12,7 @@ import type { Dockerfile, Stage } from "../dockerfile/types.js";
 import { hostPlatform, parsePlatform } from "../oci/platforms.js";
 import { type ImageStore, openImageStore } from "../oci/store.js";
 import type { Platform } from "../oci/types.js";
+import { sweepTemporary, temporaryPath } from "../support/files.js";
 import type { AegisHome } from "../support/home.js";
 import { openStepCache } from "./cache/steps.js";
 import { findDockerfile } from "./context/dockerfile.js";
@@ -68,11 +69,20 @@ class Session {
       progress: this.#progress,
       executor: lazyExecutor(home, request.isolation, this.#progress),
       temporary: async (name) => {
-        this.#temporary ??= mkdtemp(path.join(home.tmp, `build-${process.pid}-`));
+        this.#temporary ??= this.#createTemporary();
         return path.join(await this.#temporary, `${++this.#temporaries}-${name}`);
       },
       closeAtEnd: (resource) => void this.#resources.push(resource),
     };
+  }
+
+  /** What a killed build left goes first. */
+  async #createTemporary(): Promise<string> {
+    const { tmp } = this.#environment.home;
+    await sweepTemporary(tmp);
+    const directory = temporaryPath(tmp, "build");
+    await mkdir(directory, { mode: 0o700 });
+    return directory;
   }
 
   async run(): Promise<BuildResult> {
@@ -98,7 +108,12 @@ class Session {
     this.#warnUnusedArgs(dockerfile, wanted);
     const result = built[wanted.indexOf(target)]!;
     await sources.save();
-    return await storeResult(this.#environment, result);
+    const stored = await storeResult(this.#environment, result);
+    if (request.outputs.length > 0) {
+      const { deliver } = await import("./outputs.js");
+      for (const output of request.outputs) await deliver(this.#environment, output, result, stored);
+    }
+    return stored;
   }
 
   #plan(dockerfile: Dockerfile): Plan {

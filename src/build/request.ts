@@ -5,6 +5,7 @@ import { hostPlatform, parsePlatform } from "../oci/platforms.js";
 import { normaliseReference } from "../oci/references.js";
 import { AegisError } from "../support/errors.js";
 import { parseSize } from "../support/sizes.js";
+import { buildOutputs } from "./request-outputs.js";
 import { buildSecrets, sshAgents } from "./request-secrets.js";
 import type { BuildRequest, ExtraHost } from "./types.js";
 
@@ -25,6 +26,14 @@ export interface BuildFlags {
   readonly ssh: readonly string[];
   readonly isolation: string | undefined;
   readonly progress: string | undefined;
+  readonly output: readonly string[];
+  readonly push: boolean;
+  readonly load: boolean;
+}
+
+/** What only the caller can give. */
+export interface BuildStreams {
+  readonly stdout: (chunk: Uint8Array) => Promise<void>;
 }
 
 const progressModes = ["auto", "plain", "tty", "quiet", "none", "rawjson"] as const;
@@ -33,6 +42,7 @@ const progressModes = ["auto", "plain", "tty", "quiet", "none", "rawjson"] as co
 export function buildRequest(
   flags: BuildFlags,
   env: NodeJS.ProcessEnv,
+  streams: BuildStreams,
 ): { readonly request: BuildRequest; readonly progress: (typeof progressModes)[number] } {
   const buildArgs = pairs("--build-arg", flags.buildArgs, (name) => env[name]);
   const epochText = buildArgs.SOURCE_DATE_EPOCH ?? env.SOURCE_DATE_EPOCH;
@@ -54,6 +64,8 @@ export function buildRequest(
       secrets: buildSecrets(flags.secrets, env),
       agents: sshAgents(flags.ssh, env),
       shmSize: flags.shmSize === undefined ? undefined : parseSize(flags.shmSize),
+      outputs: buildOutputs(flags.output, flags),
+      stdout: streams.stdout,
       epoch: epochText ? epochSeconds(epochText) : undefined,
     },
     progress: oneOf("--progress", flags.progress ?? (env.BUILDKIT_PROGRESS || "auto"), progressModes),

@@ -6,6 +6,7 @@
 import { open } from "node:fs/promises";
 import { chainIds } from "../oci/digests.js";
 import { readLayer } from "../oci/layers.js";
+import type { RootDisks } from "../rootfs/types.js";
 import type { TreeView as DiskView } from "../rootfs/view.js";
 import type { ByteString, ChainId } from "../support/brands.js";
 import type { BuildEnvironment } from "./environment.js";
@@ -144,15 +145,29 @@ export class RootStack {
     return this.#layers.length === 0 ? [] : await this.#imageDisks(this.#layers.length);
   }
 
+  /** The image's own disks, as `run` will use them. */
+  async rootDisks(): Promise<RootDisks> {
+    return await this.#ensure(this.#layers.length);
+  }
+
+  /** The finished tree on these disks; undefined when there are no layers. */
+  async finalDisks(): Promise<DiskView | undefined> {
+    return this.#layers.length === 0 ? undefined : await this.#viewOf(await this.imageDisks());
+  }
+
   async #imageDisks(length: number): Promise<readonly Lower[]> {
+    const { lowers } = await this.#ensure(length);
+    return lowers.map(({ path }) => ({ disk: path, directory: "/" }));
+  }
+
+  async #ensure(length: number): Promise<RootDisks> {
     const { ensureRootDisks } = await import("../rootfs/disks.js");
     const layers = this.#layers.slice(0, length).map(({ layer }) => layer);
-    const { lowers } = await ensureRootDisks(this.#environment.home, this.#environment.store, {
+    return await ensureRootDisks(this.#environment.home, this.#environment.store, {
       config: { rootfs: { type: "layers", diff_ids: layers.map((it) => it.diffId) } },
       layers: layers.map((it) => it.descriptor),
       baseLayers: this.#base,
     });
-    return lowers.map(({ path }) => ({ disk: path, directory: "/" }));
   }
 
   async #layerDisk(layer: LayerRef): Promise<Lower> {

@@ -23,6 +23,8 @@ export class BuildSandbox implements Disposable {
   readonly root = mkdtempSync(path.join(tmpdir(), "aegis-build-"));
   readonly context = path.join(this.root, "context");
   readonly home: AegisHome;
+  /** What outputs wrote to standard output. */
+  readonly sent: Buffer[] = [];
 
   constructor() {
     this.home = openHome({ AEGIS_HOME: path.join(this.root, "home"), HOME: this.root });
@@ -41,7 +43,9 @@ export class BuildSandbox implements Disposable {
 
   async build(dockerfile: string, flags: Partial<BuildFlags> = {}, env: NodeJS.ProcessEnv = {}): Promise<Built> {
     this.write({ Dockerfile: dockerfile });
-    const { request } = buildRequest({ ...noFlags, path: this.context, ...flags }, env);
+    const { request } = buildRequest({ ...noFlags, path: this.context, ...flags }, env, {
+      stdout: async (chunk) => void this.sent.push(Buffer.from(chunk)),
+    });
     const events: BuildEvent[] = [];
     const result = await buildImage(this.home, request, (event) => {
       events.push(event.type === "output" ? { ...event, chunk: Uint8Array.from(event.chunk) } : event);
@@ -86,7 +90,7 @@ export function describeEntry(entry: TreeEntry): string {
   return `${entry.mode.toString(8)} ${entry.uid}:${entry.gid} ${name}${target}`;
 }
 
-const noFlags: BuildFlags = {
+export const noFlags: BuildFlags = {
   path: ".",
   file: undefined,
   tags: [],
@@ -103,4 +107,7 @@ const noFlags: BuildFlags = {
   ssh: [],
   isolation: undefined,
   progress: undefined,
+  output: [],
+  push: false,
+  load: false,
 };

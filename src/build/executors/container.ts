@@ -6,9 +6,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { constants } from "node:fs";
-import { access, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { access, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { AegisError, hasErrno } from "../../support/errors.js";
+import { temporaryPath } from "../../support/files.js";
 import type { AegisHome } from "../../support/home.js";
 import { containerScript } from "./container-script.js";
 import type { Executor, RunOutcome, RunRequest } from "./types.js";
@@ -50,7 +51,8 @@ export function containerExecutor(home: AegisHome, tools: ContainerTools): Execu
 }
 
 async function run(home: AegisHome, tools: ContainerTools, request: RunRequest): Promise<RunOutcome> {
-  const work = await mkdtemp(path.join(home.tmp, `run-${process.pid}-`));
+  const work = temporaryPath(home.tmp, "run");
+  await mkdir(work, { mode: 0o700 });
   const slirp4netns = request.network === "default" ? tools.slirp4netns : undefined;
   const script = await containerScript(request, {
     work,

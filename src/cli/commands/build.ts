@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { Command, Option } from "clipanion";
 import { buildImage } from "../../build/build.js";
 import { buildRequest } from "../../build/request.js";
@@ -36,6 +37,12 @@ export default class BuildCommand extends AegisCommand {
   ssh = Option.Array("--ssh", [], { description: "SSH agent for RUN steps, default or ID=SOCKET (repeatable)" });
   isolation = Option.String("--isolation", { description: "where RUN steps run: auto, vm or container" });
   progress = Option.String("--progress", { description: "auto, plain, tty, quiet or rawjson" });
+  output = Option.Array("-o,--output", [], {
+    description:
+      "where the result goes: a directory, or type=local|tar|oci|docker|image|registry|disk,dest=PATH (repeatable)",
+  });
+  push = Option.Boolean("--push", false, { description: "push the image under its names" });
+  load = Option.Boolean("--load", false, { description: "keep the image in the store, which is always done" });
   quiet = Option.Boolean("-q,--quiet", false, { description: "print nothing but the image's id" });
   iidfile = Option.String("--iidfile", { description: "write the image's id to this file" });
 
@@ -57,9 +64,13 @@ export default class BuildCommand extends AegisCommand {
         secrets: this.secrets,
         ssh: this.ssh,
         isolation: this.isolation,
+        output: this.output,
+        push: this.push,
+        load: this.load,
         progress: this.quiet ? "quiet" : this.progress,
       },
       process.env,
+      { stdout: (chunk) => writeAll(this.context.stdout, chunk) },
     );
     const mode: ProgressMode = this.json && progress === "auto" ? "quiet" : progress;
     const reporter = await createReporter(mode, this.context.stderr as NodeJS.WriteStream);
@@ -84,4 +95,8 @@ export default class BuildCommand extends AegisCommand {
       if (failed) await reporter.end(failed);
     }
   }
+}
+
+async function writeAll(stream: NodeJS.WritableStream, chunk: Uint8Array): Promise<void> {
+  if (!stream.write(Buffer.from(chunk))) await once(stream, "drain");
 }

@@ -1,4 +1,5 @@
 import { Command, Option } from "clipanion";
+import { pruneBuildCache } from "../../build/cache/prune.js";
 import { familiarName } from "../../oci/references.js";
 import { pruneImages } from "../../oci/store/prune.js";
 import { formatSize, parseSize } from "../../support/sizes.js";
@@ -11,7 +12,7 @@ export default class PruneCommand extends AegisCommand {
   static override usage = Command.Usage({
     details: `
       Removes images without a name and all content that nothing leads to. What running builds and instances need, and what
-      cached build steps lead to, stays.
+      cached build steps lead to, stays; with -a the build cache goes too.
     `,
     examples: [
       ["All images older than a week that no instance uses", "$0 prune -a --filter until=168h"],
@@ -28,8 +29,10 @@ export default class PruneCommand extends AegisCommand {
 
   override async execute() {
     const keepStorage = this.keepStorage === undefined ? undefined : parseSize(this.keepStorage);
-    const what = this.all ? "all images that no instance uses" : "all images without a name";
+    const what = this.all ? "all images that no instance uses, and the build cache" : "all images without a name";
     if (!this.force && !(await confirm(`This removes ${what}. Go on?`))) return;
+    const cacheBytes =
+      this.all && this.filter.length === 0 && keepStorage === undefined ? await pruneBuildCache(this.home) : 0;
     const pruned = await withStore(this.home, (store) =>
       pruneImages(store, { all: this.all, filters: this.filter, keepStorage, keep: () => neededDigests(this.home) }),
     );
@@ -37,10 +40,10 @@ export default class PruneCommand extends AegisCommand {
       id: target.digest,
       names: names.map((it) => familiarName(it)),
     }));
-    this.print({ images, reclaimed: pruned.bytes }, () =>
+    this.print({ images, buildCache: cacheBytes, reclaimed: pruned.bytes + cacheBytes }, () =>
       [
         ...images.map(({ id, names }) => `Deleted: ${names.length > 0 ? names.join(", ") : shortId(id)}`),
-        `Reclaimed: ${formatSize(pruned.bytes)}`,
+        `Reclaimed: ${formatSize(pruned.bytes + cacheBytes)}`,
       ].join("\n"),
     );
   }

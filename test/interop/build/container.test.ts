@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { BuildSandbox } from "../../helpers/build-sandbox.js";
+import { BuildSandbox, noFlags } from "../../helpers/build-sandbox.js";
 
 /** RUN steps in containers: needs root, runc, loop devices and overlay mounts. */
 
@@ -113,11 +113,10 @@ RUN touch /d/gone && rm /d/gone && chmod 700 /d/z && chmod 644 /d/z
     const { buildRequest } = await import("../../../src/build/request.js");
     sandbox.write({ Dockerfile: `${base}RUN echo started; cat /dev/zero >/dev/null\n` });
     const abort = new AbortController();
-    const flags = { path: sandbox.context, tags: [], buildArgs: [], labels: [], addHost: [], secrets: [], ssh: [] };
-    const unset = { file: undefined, target: undefined, platform: undefined, network: undefined, shmSize: undefined };
     const { request } = buildRequest(
-      { ...flags, ...unset, ...container, pull: false, noCache: false, progress: undefined },
+      { ...noFlags, ...container, path: sandbox.context },
       {},
+      { stdout: async () => undefined },
     );
     const building = buildImage(sandbox.home, { ...request, signal: abort.signal }, (event) => {
       if (event.type === "output") abort.abort();

@@ -1,8 +1,21 @@
-import { chmodSync, linkSync, mkdirSync, readdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { pruneBuildCache } from "../../../src/build/cache/prune.js";
 import { BuildSandbox } from "../../helpers/build-sandbox.js";
 
 let sandbox: BuildSandbox;
@@ -204,6 +217,15 @@ describe("the step cache", () => {
     expect(readdirSync(path.join(sandbox.home.cache))).toContain("steps");
   });
 
+  it("is emptied by pruning, after which every step is done again", async () => {
+    sandbox.write({ a: "1", b: "2" });
+    const first = await sandbox.build(twoSteps);
+    expect(await pruneBuildCache(sandbox.home)).toBeGreaterThan(0);
+    const again = await sandbox.build(twoSteps);
+    expect(again.ran).toHaveLength(2);
+    expect(again.config.rootfs).toEqual(first.config.rootfs);
+  });
+
   it("leaves nothing in the temporary directory", async () => {
     sandbox.write({ a: "1", b: "2" });
     await sandbox.build(twoSteps);
@@ -305,6 +327,29 @@ describe("the image's config", () => {
     expect(built.config.config!.Labels).toEqual({
       "dev.aegis.memory": "2g",
       "dev.aegis.secrets": '[{"name":"KEY","env":"API_KEY","required":true}]',
+    });
+  });
+});
+
+describe("outputs", () => {
+  it("write the tree as files, as a tar and as one archive that others load", async () => {
+    sandbox.write({ "d/f": "x", "d/sub/g": "y" });
+    symlinkSync("f", path.join(sandbox.context, "d", "l"));
+    chmodSync(path.join(sandbox.context, "d", "sub"), 0o750);
+    const at = (name: string) => path.join(sandbox.root, name);
+    await sandbox.build("FROM scratch\nCOPY d /d\n", {
+      tags: ["out"],
+      output: [at("files"), `type=tar,dest=${at("tree.tar")}`, `type=docker,dest=${at("image.tar")}`, "-"],
+    });
+    expect(readFileSync(at("files/d/sub/g"), "utf8")).toBe("y");
+    expect(readlinkSync(at("files/d/l"))).toBe("f");
+    expect(statSync(at("files/d/sub")).mode & 0o777).toBe(0o750);
+    const names = (file: string) => execFileSync("tar", ["-tf", file], { encoding: "utf8" }).trim().split("\n");
+    expect(names(at("tree.tar"))).toEqual(["d/", "d/f", "d/l", "d/sub/", "d/sub/g"]);
+    expect(names(at("image.tar"))).toEqual(expect.arrayContaining(["manifest.json", "oci-layout", "index.json"]));
+    expect(Buffer.concat(sandbox.sent)).toEqual(readFileSync(at("tree.tar")));
+    await expect(sandbox.build("FROM scratch\n", { output: ["type=ftp,dest=x"] })).rejects.toMatchObject({
+      code: "USAGE",
     });
   });
 });
