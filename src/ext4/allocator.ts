@@ -13,6 +13,8 @@ export interface Run {
 export class BlockAllocator {
   /** Every block before this one is taken, free in a bin, or reserved. */
   #tail = skipReserved(0);
+  /** The reserved block that the tail meets next: it changes once in gigabytes. */
+  #limit = nextReserved(0);
   /** bins[k]: free runs of 2^k to 2^(k+1)-1 blocks. */
   readonly #bins: Run[][] = [];
 
@@ -23,7 +25,8 @@ export class BlockAllocator {
   /** A run of at most `blocks` consecutive fresh blocks. */
   fresh(blocks: number): Run {
     const start = skipReserved(this.#tail);
-    const length = Math.min(blocks, nextReserved(start) - start);
+    if (start >= this.#limit) this.#limit = nextReserved(start);
+    const length = Math.min(blocks, this.#limit - start);
     this.#tail = start + length;
     return { start, length };
   }

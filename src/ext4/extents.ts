@@ -60,23 +60,27 @@ interface IndexEntry {
 
 type EntryEncoder<T> = (entry: T, out: Buffer, at: number) => void;
 
-const encodeExtent: EntryEncoder<Extent> = ({ logical, physical, length }, out, at) =>
-  extentLayout.encode(
-    { logical, length, physicalLow: physical % 2 ** 32, physicalHigh: Math.floor(physical / 2 ** 32) },
-    out,
-    at,
-  );
+// Written by hand, for every inode has such a node: laid out as in the tables above.
+const encodeExtent: EntryEncoder<Extent> = ({ logical, physical, length }, out, at) => {
+  out.writeUInt32LE(logical, at);
+  out.writeUInt16LE(length, at + 4);
+  out.writeUInt16LE(Math.floor(physical / 2 ** 32), at + 6);
+  out.writeUInt32LE(physical % 2 ** 32, at + 8);
+};
 
-const encodeIndex: EntryEncoder<IndexEntry> = ({ logical, child }, out, at) =>
-  extentIndexLayout.encode(
-    { logical, childLow: child % 2 ** 32, childHigh: Math.floor(child / 2 ** 32), unused: 0 },
-    out,
-    at,
-  );
+const encodeIndex: EntryEncoder<IndexEntry> = ({ logical, child }, out, at) => {
+  out.writeUInt32LE(logical, at);
+  out.writeUInt32LE(child % 2 ** 32, at + 4);
+  out.writeUInt16LE(Math.floor(child / 2 ** 32), at + 8);
+};
 
+/** Writes a node into zeroed bytes. */
 function encodeNode<T>(out: Buffer, max: number, depth: number, entries: readonly T[], encode: EntryEncoder<T>): void {
-  extentHeaderLayout.encode({ magic: EXTENT_MAGIC, entries: entries.length, max, depth, generation: 0 }, out);
-  for (const [i, entry] of entries.entries()) encode(entry, out, EXTENT_HEADER_SIZE + i * EXTENT_ENTRY_SIZE);
+  out.writeUInt16LE(EXTENT_MAGIC, 0);
+  out.writeUInt16LE(entries.length, 2);
+  out.writeUInt16LE(max, 4);
+  out.writeUInt16LE(depth, 6);
+  for (let i = 0; i < entries.length; i++) encode(entries[i]!, out, EXTENT_HEADER_SIZE + i * EXTENT_ENTRY_SIZE);
 }
 
 function writeLevel<T extends { readonly logical: number }>(
