@@ -72,7 +72,7 @@ static const char *decode_mount(struct tlv_reader reader, struct arena *arena, s
       case 1: good = tlv_u32(&field, &mount->type); break;
       case 2: good = text(arena, &field, &mount->target); break;
       case 3: good = text(arena, &field, &mount->source); break;
-      case 4: good = tlv_u32(&field, &mount->disk) && mount->disk < DISKS_MAX; break;
+      case 4: good = tlv_u32(&field, &mount->disk); break;
       case 5: good = flags_or(&field, &mount->flags); break;
       case 6: good = tlv_u64(&field, &mount->size); break;
       case 7: good = tlv_u32(&field, &mount->mode) && mount->mode <= 07777; break;
@@ -83,9 +83,10 @@ static const char *decode_mount(struct tlv_reader reader, struct arena *arena, s
     MUST(good, "a mount has a bad field");
   }
   LOOP_ENDED("a mount is cut short");
-  MUST(mount->type >= MOUNT_VIRTIOFS && mount->type <= MOUNT_BIND, "a mount has an unknown type");
+  MUST(mount->type >= MOUNT_VIRTIOFS && mount->type <= MOUNT_SOCKET, "a mount has an unknown type");
   MUST(mount->target != NULL && mount->target[0] == '/', "a mount has no absolute target");
-  MUST(mount->type == MOUNT_TMPFS || mount->source != NULL, "a mount has no source");
+  MUST(mount->type == MOUNT_TMPFS || mount->type == MOUNT_SOCKET || mount->source != NULL, "a mount has no source");
+  MUST(mount->type != MOUNT_DISK || mount->disk < DISKS_MAX, "a mount is of a disk that there can't be");
   return NULL;
 }
 

@@ -24,10 +24,11 @@ struct arena {
   size_t used, size;
 };
 
-enum mount_type { MOUNT_VIRTIOFS = 1, MOUNT_TMPFS = 2, MOUNT_DISK = 3, MOUNT_BIND = 4 };
+enum mount_type { MOUNT_VIRTIOFS = 1, MOUNT_TMPFS = 2, MOUNT_DISK = 3, MOUNT_BIND = 4, MOUNT_SOCKET = 5 };
 enum mount_flag { MOUNT_READ_ONLY = 1, MOUNT_COPY_UP = 2, MOUNT_DISCARD = 4, MOUNT_NOEXEC = 8 };
 
 struct mount_spec {
+  /* `disk` is the number of a socket for MOUNT_SOCKET. */
   uint32_t type, disk, flags, mode, uid, gid;
   uint64_t size;
   char *target;

@@ -194,6 +194,7 @@ static void on_process_frame(struct harness *h, const struct frame *frame) {
     case FRAME_STDIN_END:
       process->input_ended = true;
       process_write_input(h, process);
+      process_end_if_done(h, process);
       break;
     default: on_credit(process, frame);
   }

@@ -40,7 +40,11 @@ enum frame_type {
   FRAME_EXIT = 0x85,
   FRAME_STDIN_CREDIT = 0x86,
   FRAME_EVENT = 0x87,
+  FRAME_CONNECT = 0x88,
 };
+
+/* Streams that the guest opens (FRAME_CONNECT) have this bit. */
+#define STREAM_OF_GUEST 0x80000000u
 
 /* In flags of FRAME_BOOT and FRAME_EXEC: the message goes on in the next frame. */
 #define FLAG_MORE 1

@@ -14,6 +14,8 @@
 #define APP_ROOT WORK "/root"
 
 #define PROCESSES_MAX 64
+#define FORWARDS_MAX 16
+#define SOCKETS WORK "/sockets"
 #define PATH_SIZE 4096
 #define TEXT_SIZE 512
 
@@ -46,7 +48,8 @@ struct output {
 };
 
 struct process {
-  bool used, starting, exited, stop_sent, input_ended, tty, app;
+  /* `socket`: no process, but a connection of one to a socket of the host's. */
+  bool used, starting, exited, stop_sent, input_ended, tty, app, socket;
   uint32_t stream;
   pid_t pid;
   int error_fd, input_fd;
@@ -55,6 +58,12 @@ struct process {
   size_t input_start, input_used;
   uint64_t ooms_before;
   struct created_path *created;
+};
+
+/* A socket of the host's in a sandbox: connections to it become streams. */
+struct forward {
+  int listener;
+  uint32_t number, owner;
 };
 
 enum phase { PHASE_WAITING, PHASE_RUNNING, PHASE_STOPPING };
@@ -74,6 +83,8 @@ struct harness {
   struct outbox outbox;
   struct process processes[PROCESSES_MAX];
   struct stopping stopping;
+  struct forward forwards[FORWARDS_MAX];
+  uint32_t next_connection;
   /* Addresses and name servers, for sandboxes; no secrets in it. */
   struct boot_config network;
   uint64_t oom_kills;
@@ -160,7 +171,7 @@ int net_up(const struct boot_config *config, struct failure *failure);
 
 /* sandbox.c */
 /* Makes the mount points that the root lacks, remembering them. */
-int sandbox_prepare(struct harness *h, const struct sandbox_spec *spec, struct created_path **created,
+int sandbox_prepare(struct harness *h, uint32_t stream, const struct sandbox_spec *spec, struct created_path **created,
                     struct failure *failure);
 void sandbox_clean(struct created_path *created);
 /* In the child, inside its new namespaces. */
@@ -171,7 +182,15 @@ int spawn(struct harness *h, uint32_t stream, const struct process_spec *spec, b
 /* Fills `error` and returns; does not return when all goes well. */
 void execute(const struct process_spec *spec, struct start_error *error);
 
+/* forward.c: sockets of the host's (an SSH agent) in a sandbox */
+int forward_open(struct harness *h, uint32_t owner, const struct mount_spec *mount, struct failure *failure);
+const char *forward_path(uint32_t number, char path[64]);
+void forward_accept(struct harness *h, struct forward *forward);
+/* The process whose sandbox they were in has ended. */
+void forward_close(struct harness *h, uint32_t owner);
+
 /* streams.c */
+struct process *process_slot(struct harness *h);
 struct process *process_find(struct harness *h, uint32_t stream);
 void process_started(struct harness *h, struct process *process);
 void process_reaped(struct harness *h, struct process *process, int status);

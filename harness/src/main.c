@@ -42,7 +42,7 @@ static void read_signals(struct harness *h) {
 }
 
 enum { POLL_CONTROL, POLL_SIGNALS, POLL_KERNEL, POLL_PORTS, POLL_ERRORLOG, POLL_FIRST_PROCESS };
-#define POLLS_MAX (POLL_FIRST_PROCESS + PROCESSES_MAX * 4)
+#define POLLS_MAX (POLL_FIRST_PROCESS + PROCESSES_MAX * 4 + FORWARDS_MAX)
 
 struct watch {
   struct process *process;
@@ -99,7 +99,9 @@ static void loop(struct harness *h) {
   polls[POLL_PORTS] = (struct pollfd){.fd = h->proxy_reports, .events = POLLIN};
   polls[POLL_ERRORLOG] = (struct pollfd){.fd = h->errorlog_reports, .events = POLLIN};
   int count = watch_processes(h, polls, watches, POLL_FIRST_PROCESS);
-  if (poll(polls, (nfds_t)count, timeout) < 0) return;
+  for (int i = 0; i < FORWARDS_MAX; i++)
+    polls[count + i] = (struct pollfd){.fd = h->forwards[i].listener, .events = POLLIN};
+  if (poll(polls, (nfds_t)count + FORWARDS_MAX, timeout) < 0) return;
 
   if (!h->host_present) {
     struct pollfd port = {.fd = h->control, .events = POLLIN | POLLOUT};
@@ -122,6 +124,9 @@ static void loop(struct harness *h) {
   if (polls[POLL_SIGNALS].revents != 0) read_signals(h);
   for (int i = POLL_FIRST_PROCESS; i < count; i++)
     if (polls[i].revents != 0) serve(h, &watches[i]);
+  for (int i = 0; i < FORWARDS_MAX; i++)
+    if (polls[count + i].revents != 0 && h->forwards[i].listener == polls[count + i].fd)
+      forward_accept(h, &h->forwards[i]);
   if (h->host_present) control_write(h);
 }
 
@@ -137,6 +142,7 @@ int main(void) {
   struct failure failure;
   sigset_t all;
   h->control = h->signals = h->kernel_log = h->app_mounts = h->cgroup_procs = h->proxy_reports = h->errorlog_reports = -1;
+  for (int i = 0; i < FORWARDS_MAX; i++) h->forwards[i].listener = -1;
   umask(022);
   standard_streams();
   if (mounts_early(&failure) < 0) die("%s", failure.text);

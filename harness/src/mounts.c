@@ -29,7 +29,7 @@ int mounts_early(struct failure *failure) {
   if (mount("cgroup2", "/sys/fs/cgroup", "cgroup2", plain, "nsdelegate") < 0)
     return fail(failure, errno, "mount cgroup2 on /sys/fs/cgroup");
   if (mkdir(WORK, 0700) < 0 || mkdir(APP_ROOT, 0755) < 0 || mkdir(WORK "/etc", 0755) < 0 ||
-      mkdir(WORK "/files", 0700) < 0 || mkdir(WORK "/sandbox", 0755) < 0)
+      mkdir(WORK "/files", 0700) < 0 || mkdir(WORK "/sandbox", 0755) < 0 || mkdir(SOCKETS, 0700) < 0)
     return fail(failure, errno, "make directories under " WORK);
   return 0;
 }
@@ -220,6 +220,7 @@ static int mount_source(struct harness *h, const char *root, const struct mount_
 
 int mounts_directory(struct harness *h, const char *root, const struct mount_spec *spec, struct failure *failure) {
   struct stat st;
+  if (spec->type == MOUNT_SOCKET) return 0;
   if (spec->type != MOUNT_DISK && spec->type != MOUNT_BIND) return 1;
   int source = mount_source(h, root, spec, failure);
   if (source < 0) return -1;
@@ -238,7 +239,7 @@ int mounts_apply(struct harness *h, const char *root, const struct mount_spec *s
     if (source < 0) return -1;
     if (fstat(source, &st) < 0) goto out;
   } else {
-    st.st_mode = S_IFDIR;
+    st.st_mode = spec->type == MOUNT_SOCKET ? S_IFSOCK : S_IFDIR;
   }
   target = target_fd(root, spec->target, S_ISDIR(st.st_mode), failure);
   if (target < 0) goto out;
@@ -255,6 +256,10 @@ int mounts_apply(struct harness *h, const char *root, const struct mount_spec *s
       result = mount_here("tmpfs", fd_path(target, name), "tmpfs", flags | MS_NOSUID | MS_NODEV, options, failure);
       break;
     }
+    case MOUNT_SOCKET:
+      result = mount(forward_path(spec->disk, options), fd_path(target, name), NULL, MS_BIND, NULL);
+      if (result < 0) fail(failure, errno, "mount a socket on %s", spec->target);
+      break;
     default:
       if ((spec->flags & MOUNT_DISCARD) != 0 && S_ISDIR(st.st_mode)) {
         result = mount_discarding(source, target, spec->target, failure);

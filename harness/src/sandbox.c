@@ -24,12 +24,16 @@ static bool below_another(const struct sandbox_spec *spec, const char *path) {
   return false;
 }
 
-int sandbox_prepare(struct harness *h, const struct sandbox_spec *spec, struct created_path **created,
+int sandbox_prepare(struct harness *h, uint32_t stream, const struct sandbox_spec *spec, struct created_path **created,
                     struct failure *failure) {
   int root = open(APP_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC), result = root < 0 ? -1 : 0;
   if (root < 0) return fail(failure, errno, "open the root");
   for (size_t i = 0; i < spec->mount_count && result == 0; i++) {
     /* Looked at here, so that a disk is mounted once, in our namespace, and unmounted in order at the end. */
+    if (spec->mounts[i].type == MOUNT_SOCKET && forward_open(h, stream, &spec->mounts[i], failure) < 0) {
+      result = -1;
+      break;
+    }
     int directory = mounts_directory(h, APP_ROOT, &spec->mounts[i], failure);
     if (directory < 0) result = -1;
     if (directory < 0 || below_another(spec, spec->mounts[i].target)) continue;

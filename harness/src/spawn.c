@@ -246,15 +246,9 @@ static void child(struct harness *h, const struct process_spec *spec, const stru
   _exit(127);
 }
 
-static struct process *free_slot(struct harness *h) {
-  for (int i = 0; i < PROCESSES_MAX; i++)
-    if (!h->processes[i].used) return &h->processes[i];
-  return NULL;
-}
-
 int spawn(struct harness *h, uint32_t stream, const struct process_spec *spec, bool app, struct failure *failure) {
   struct pipes pipes = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
-  struct process *process = free_slot(h);
+  struct process *process = process_slot(h);
   if (process == NULL) return fail(failure, EAGAIN, "start a process: %d run already", PROCESSES_MAX);
   if (open_pipes(spec, &pipes, failure) < 0) {
     close_all(&pipes);
@@ -265,8 +259,9 @@ int spawn(struct harness *h, uint32_t stream, const struct process_spec *spec, b
   if (spec->sandbox != NULL) {
     flags |= CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
     if ((spec->sandbox->flags & SANDBOX_NO_NETWORK) != 0) flags |= CLONE_NEWNET;
-    if (sandbox_prepare(h, spec->sandbox, &created, failure) < 0) {
+    if (sandbox_prepare(h, stream, spec->sandbox, &created, failure) < 0) {
       close_all(&pipes);
+      forward_close(h, stream);
       sandbox_clean(created);
       return -1;
     }
@@ -277,6 +272,7 @@ int spawn(struct harness *h, uint32_t stream, const struct process_spec *spec, b
   if (pid < 0) {
     fail(failure, errno, "start a process");
     close_all(&pipes);
+    forward_close(h, stream);
     sandbox_clean(created);
     return -1;
   }

@@ -2,7 +2,7 @@
  * room beyond its reserve; input waits in a window that the host never exceeds. So one slow reader stops nobody else. */
 #include <errno.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +11,12 @@
 
 #define END_OF_INPUT 0x04 /* what a terminal's line discipline takes for it (termios(3), VEOF) */
 
+struct process *process_slot(struct harness *h) {
+  for (int i = 0; i < PROCESSES_MAX; i++)
+    if (!h->processes[i].used) return &h->processes[i];
+  return NULL;
+}
+
 struct process *process_find(struct harness *h, uint32_t stream) {
   for (int i = 0; i < PROCESSES_MAX; i++)
     if (h->processes[i].used && h->processes[i].stream == stream) return &h->processes[i];
@@ -18,6 +24,7 @@ struct process *process_find(struct harness *h, uint32_t stream) {
 }
 
 static void close_input(struct process *process) {
+  if (process->socket && process->input_fd >= 0) shutdown(process->input_fd, SHUT_WR);
   if (process->input_fd >= 0) close(process->input_fd);
   process->input_fd = -1;
   explicit_bzero(process->input, sizeof process->input);
@@ -28,7 +35,7 @@ static void send_exit(struct harness *h, struct process *process, int status, co
   uint8_t buffer[PATH_SIZE];
   struct tlv_writer writer = {.buffer = buffer, .size = sizeof buffer};
   bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-  bool oom = h->oom_last_pid == process->pid ||
+  bool oom = (process->pid > 0 && h->oom_last_pid == process->pid) ||
              (h->oom_kills > process->ooms_before && (killed || (WIFEXITED(status) && WEXITSTATUS(status) == 137)));
   if (error != NULL) {
     uint8_t nested[PATH_SIZE - TLV_HEADER];
@@ -86,6 +93,7 @@ void process_started(struct harness *h, struct process *process) {
 void process_reaped(struct harness *h, struct process *process, int status) {
   if (process->starting) process_started(h, process);
   process->pid = -1;
+  forward_close(h, process->stream);
   sandbox_clean(process->created);
   process->created = NULL;
   if (!process->exited) {
@@ -102,7 +110,12 @@ void process_reaped(struct harness *h, struct process *process, int status) {
 /* A slot is free again when the process is reaped and nobody holds its pipes; until then its output is thrown away, so
  * that what it left in the background does not die of SIGPIPE. */
 void process_end_if_done(struct harness *h, struct process *process) {
-  (void)h;
+  if (process->socket) {
+    if (process->outputs[0].fd >= 0 || process->input_fd >= 0) return;
+    send_exit(h, process, 0, NULL);
+    process->used = false;
+    return;
+  }
   if (process->pid > 0 || !process->exited || process->outputs[0].fd >= 0 || process->outputs[1].fd >= 0) return;
   close_input(process);
   process->used = false;

@@ -5,7 +5,16 @@
 import type { Duplex } from "node:stream";
 import { AegisError } from "../support/errors.js";
 import { MalformedMessage } from "./fields.js";
-import { encodeFrame, encodeMessage, type Frame, FrameReader, FromGuest, PROTOCOL_VERSION, ToGuest } from "./frames.js";
+import {
+  encodeFrame,
+  encodeMessage,
+  type Frame,
+  FrameReader,
+  FromGuest,
+  GUEST_STREAM,
+  PROTOCOL_VERSION,
+  ToGuest,
+} from "./frames.js";
 import {
   decodeError,
   decodeEvent,
@@ -18,7 +27,7 @@ import {
   encodeProcess,
   encodeShutdown,
 } from "./messages.js";
-import { RemoteProcess } from "./process.js";
+import { forwardConnection, RemoteProcess } from "./process.js";
 import type {
   BootConfig,
   ConnectOptions,
@@ -61,6 +70,9 @@ class Connection implements Guest {
   #early: GuestEvent[] = [];
   /** Of the first boot: a guest boots once, and what is asked of it later does not change its rules. */
   #errorLogs: BootConfig["errorLogs"] | undefined;
+  /** Forwarded sockets by number; the guest opens streams to them. */
+  readonly #sockets = new Map<number, () => Duplex>();
+  #nextSocket = 0;
   #nextStream = 1;
   #failure: Error | undefined;
   #stopped = false;
@@ -102,7 +114,7 @@ class Connection implements Guest {
   }
 
   async boot(config: BootConfig): Promise<GuestProcess | undefined> {
-    const payload = encodeBoot(config, new Date());
+    const payload = encodeBoot(config, new Date(), this.#addSockets(config.process));
     this.#errorLogs ??= config.errorLogs;
     if (config.process) return await this.#start(ToGuest.boot, payload, "GUEST_BOOT");
     await this.#request((stream) => this.#sendMessage(ToGuest.boot, stream, payload), "GUEST_BOOT");
@@ -110,7 +122,7 @@ class Connection implements Guest {
   }
 
   async exec(process: ProcessSpec): Promise<GuestProcess> {
-    return await this.#start(ToGuest.exec, encodeProcess(process), "GUEST_EXEC");
+    return await this.#start(ToGuest.exec, encodeProcess(process, this.#addSockets(process)), "GUEST_EXEC");
   }
 
   async stats(): Promise<GuestStats> {
@@ -136,6 +148,22 @@ class Connection implements Guest {
     const early = this.#early;
     this.#early = [];
     for (const event of early) listener(event);
+  }
+
+  #addSockets(process: ProcessSpec | undefined): number {
+    const first = this.#nextSocket;
+    for (const { connect } of process?.sandbox?.sockets ?? []) this.#sockets.set(this.#nextSocket++, connect);
+    return first;
+  }
+
+  #onConnect(frame: Frame): void {
+    if (frame.stream < GUEST_STREAM || this.#processes.has(frame.stream) || frame.payload.length !== 4)
+      throw new MalformedMessage("a connection on a stream that is not the guest's");
+    const connect = this.#sockets.get(frame.payload.readUInt32LE());
+    if (!connect) throw new MalformedMessage("a connection to a socket that nobody forwards");
+    const remote = new RemoteProcess(frame.stream, (type, flags, to, bytes) => this.#send(type, flags, to, bytes));
+    this.#processes.set(frame.stream, remote);
+    forwardConnection(remote, connect);
   }
 
   #ask(type: number, payload: Uint8Array = new Uint8Array()): Promise<Buffer> {
@@ -196,6 +224,8 @@ class Connection implements Guest {
       this.#take(frame.stream).resolve(Buffer.from(frame.payload));
     } else if (frame.type === FromGuest.error) {
       this.#onError(frame);
+    } else if (frame.type === FromGuest.connect) {
+      this.#onConnect(frame);
     } else if (frame.type === FromGuest.event) {
       this.#onEvent(decodeEvent(frame.payload, this.#errorLogs ?? []));
     } else {

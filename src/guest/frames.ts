@@ -34,7 +34,11 @@ export const FromGuest = {
   exit: 0x85,
   stdinCredit: 0x86,
   event: 0x87,
+  connect: 0x88,
 } as const;
+
+/** Streams that the guest opens have this bit. */
+export const GUEST_STREAM = 0x8000_0000;
 
 const moreFlag = 1;
 

@@ -20,13 +20,16 @@ import type {
 } from "./types.js";
 
 const mountTypes = { virtiofs: 1, tmpfs: 2, disk: 3, bind: 4 } as const;
+/** A forwarded socket travels as a mount. */
+const socketMount = 5;
 const mountFlags = { readOnly: 1, copyUp: 2, discard: 4, noexec: 8 } as const;
 /** Numbers of setrlimit(2) on x86-64 and arm64 (asm-generic/resource.h). */
 const limits =
   "cpu fsize data stack core rss nproc nofile memlock as locks sigpending msgqueue nice rtprio rttime".split(" ");
 
-/** @throws AegisError GUEST_CONFIG when something in it can't be said to a guest */
-export function encodeBoot(config: BootConfig, now: Date): Buffer {
+/** @param firstSocket number of the first forwarded socket
+ * @throws AegisError GUEST_CONFIG when something in it can't be said to a guest */
+export function encodeBoot(config: BootConfig, now: Date, firstSocket = 0): Buffer {
   const { root, network } = config;
   const writer = new FieldWriter()
     .text(1, single(config.hostname, "the host name"))
@@ -54,7 +57,7 @@ export function encodeBoot(config: BootConfig, now: Date): Buffer {
   for (const { port, protocol } of config.ports)
     writer.nested(8, (w) => w.u32(1, port).u32(2, protocol === "udp" ? 1 : 0));
   const { process } = config;
-  if (process) writer.nested(9, (w) => writeProcess(w, process));
+  if (process) writer.nested(9, (w) => writeProcess(w, process, firstSocket));
   for (const { glob, field } of config.errorLogs) {
     writer.nested(10, (w) => {
       w.text(1, absolute(glob, "an error log"));
@@ -66,9 +69,9 @@ export function encodeBoot(config: BootConfig, now: Date): Buffer {
 }
 
 /** @throws AegisError GUEST_CONFIG */
-export function encodeProcess(process: ProcessSpec): Buffer {
+export function encodeProcess(process: ProcessSpec, firstSocket = 0): Buffer {
   const writer = new FieldWriter();
-  writeProcess(writer, process);
+  writeProcess(writer, process, firstSocket);
   return bounded(writer.finish());
 }
 
@@ -186,7 +189,7 @@ export function decodeStats(payload: Buffer): GuestStats {
   };
 }
 
-function writeProcess(writer: FieldWriter, process: ProcessSpec): void {
+function writeProcess(writer: FieldWriter, process: ProcessSpec, firstSocket: number): void {
   for (const argument of process.argv) writer.text(1, single(argument, "an argument"));
   for (const variable of process.env) writer.text(2, single(variable, "an environment variable"));
   writer
@@ -196,16 +199,24 @@ function writeProcess(writer: FieldWriter, process: ProcessSpec): void {
     .u32(7, (process.createCwd ? 1 : 0) | (process.privileged ? 2 : 0));
   if (process.tty) writer.bytes(5, encodeU32(process.tty.rows, process.tty.cols));
   const { sandbox } = process;
-  if (sandbox) writer.nested(8, (w) => writeSandbox(w, sandbox));
+  if (sandbox) writer.nested(8, (w) => writeSandbox(w, sandbox, firstSocket));
   for (const group of process.groups ?? []) writer.u32(10, group);
   for (const limit of process.limits ?? []) writer.nested(9, (w) => writeLimit(w, limit));
 }
 
-function writeSandbox(writer: FieldWriter, sandbox: SandboxSpec): void {
+function writeSandbox(writer: FieldWriter, sandbox: SandboxSpec, firstSocket: number): void {
   writer
     .text(1, single(sandbox.hostname, "the host name"))
     .u32(2, (sandbox.network === "none" ? 1 : 0) | (sandbox.insecure ? 2 : 0));
   for (const mount of sandbox.mounts) writer.nested(3, (w) => writeMount(w, mount));
+  for (const [i, { target, mode, uid, gid }] of (sandbox.sockets ?? []).entries()) {
+    writer.nested(3, (w) => {
+      w.u32(1, socketMount)
+        .text(2, absolute(target, "a socket's path"))
+        .u32(4, firstSocket + i);
+      w.u32(7, mode).u32(8, uid).u32(9, gid);
+    });
+  }
   for (const file of sandbox.files) writer.nested(4, (w) => writeFile(w, file));
   for (const host of sandbox.extraHosts) writer.nested(5, (w) => writeHost(w, host));
   if (sandbox.shmSize !== undefined) writer.u64(6, sandbox.shmSize);

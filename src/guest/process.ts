@@ -1,5 +1,5 @@
 /** Host side of one process in the guest: its three streams under credit, its exit. */
-import { Readable, Writable } from "node:stream";
+import { type Duplex, Readable, Writable } from "node:stream";
 import { MalformedMessage } from "./fields.js";
 import { INPUT_WINDOW, OUTPUT_WINDOW, ToGuest } from "./frames.js";
 import { encodeU32 } from "./messages.js";
@@ -188,4 +188,23 @@ export class RemoteProcess implements GuestProcess {
     this.#waiting = undefined;
     waiting.done();
   }
+}
+
+/** Joins a stream that the guest opened with a new connection on the host; a host that can't be reached just hangs up. */
+export function forwardConnection(remote: RemoteProcess, connect: () => Duplex): void {
+  const hangUp = () => {
+    remote.stdout.destroy();
+    remote.stdin.end();
+  };
+  let local: Duplex;
+  try {
+    local = connect();
+  } catch {
+    hangUp();
+    return;
+  }
+  local.once("error", hangUp);
+  local.once("close", hangUp);
+  remote.stdout.pipe(local);
+  local.pipe(remote.stdin);
 }

@@ -125,6 +125,15 @@ export interface ResourceLimit {
   readonly hard: number;
 }
 
+export interface ForwardedSocket {
+  readonly target: string;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** A new connection, for each that a program in the guest makes. */
+  connect(): Duplex;
+}
+
 export interface SandboxSpec {
   /** BuildKit's is `buildkitsandbox`. */
   readonly hostname: string;
@@ -135,6 +144,8 @@ export interface SandboxSpec {
   readonly shmSize?: number | undefined;
   /** In order. Mount points that are missing are made and, when still empty, removed after the step. */
   readonly mounts: readonly GuestMount[];
+  /** Unix sockets whose connections go to the host (an SSH agent). At most 16 in a guest. */
+  readonly sockets?: readonly ForwardedSocket[] | undefined;
   /** Secrets of the step, on a tmpfs that ends with it. */
   readonly files: readonly GuestFile[];
   readonly extraHosts: readonly { readonly address: string; readonly name: string }[];

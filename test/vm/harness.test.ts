@@ -1,8 +1,10 @@
 /** The harness in real guests: what a person who runs things in them can see. */
+import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { truncate } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
+import { type AddressInfo, connect, createServer } from "node:net";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -195,6 +197,45 @@ describe("a guest under QEMU", () => {
     await guest.setClock();
   });
 
+  /** A step talks to a socket of the host's, as `ssh` does with an agent. */
+  async function forwardsSocket(guest: Guest): Promise<void> {
+    const client = path.join(bench.directory, "unix_client");
+    execFileSync("gcc", ["-static", "-O1", "-o", client, "harness/test/unix_client.c"]);
+    const agent = createServer({ allowHalfOpen: true }, (socket) => {
+      let asked = "";
+      socket.on("data", (chunk) => {
+        asked += chunk;
+      });
+      socket.on("end", () => socket.end(`agent heard ${asked.length}`));
+    });
+    const address = path.join(bench.directory, "agent.sock");
+    agent.listen(address);
+    await once(agent, "listening");
+    try {
+      const sandbox = {
+        hostname: "step",
+        network: "none" as const,
+        mounts: [],
+        files: [{ path: "/run/client", mode: 0o755, owner: "", content: readFileSync(client) }],
+        sockets: [{ target: "/run/agent.sock", mode: 0o600, uid: 1000, gid: 1000, connect: () => connect(address) }],
+        extraHosts: [],
+      };
+      const ask = line(
+        "for i in 1 2; do echo x | /run/client /run/agent.sock; echo; done; /run/client /run/agent.sock",
+        {
+          sandbox,
+          user: "1000:1000",
+        },
+      );
+      const answer = await run(guest, ask, "y".repeat(300_000));
+      expect(answer).toMatchObject({ output: "agent heard 2\nagent heard 2\nagent heard 300000", errors: "" });
+      const denied = await run(guest, line("/run/client /run/agent.sock", { sandbox, user: "1001:1001" }));
+      expect(denied.errors).toContain("Permission denied");
+    } finally {
+      agent.close();
+    }
+  }
+
   test("keeps what was synced through a power cut, and a build step leaves nothing but its work", async () => {
     {
       await using vm = await start();
@@ -227,6 +268,7 @@ describe("a guest under QEMU", () => {
       );
       expect(step.output).toBe("1\nbuildkitsandbox\ntok\nalone\n");
       expect((await run(vm.guest, line("busybox ps | busybox grep -c '[s]leep 1000'"))).output).toBe("0\n");
+      await forwardsSocket(vm.guest);
       await vm.guest.shutdown({ signal: 15, graceMs: 1000 });
       await vm.machine.exited;
     }
