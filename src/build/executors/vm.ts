@@ -5,9 +5,10 @@
  */
 import { randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
+import { connect } from "node:net";
 import { availableParallelism, totalmem } from "node:os";
 import path from "node:path";
-import type { GuestFile, GuestMount } from "../../guest/index.js";
+import type { ForwardedSocket, GuestFile, GuestMount } from "../../guest/index.js";
 import { AegisError } from "../../support/errors.js";
 import type { AegisHome } from "../../support/home.js";
 import { type CacheDiskLease, cacheName, leaseCacheDisk } from "../cache/mounts.js";
@@ -25,6 +26,7 @@ interface Devices {
   readonly disks: { readonly path: string; readonly readOnly: boolean }[];
   readonly mounts: GuestMount[];
   readonly files: GuestFile[];
+  readonly sockets: ForwardedSocket[];
   /** The disk with all caches of this executor, once a mount needs it. */
   caches: CacheDiskLease | undefined;
 }
@@ -33,7 +35,7 @@ async function run(home: AegisHome, request: RunRequest): Promise<RunOutcome> {
   const id = `b${process.pid}-${randomBytes(3).toString("hex")}`;
   const socketDir = path.join(home.sockets, id);
   const consoleLog = path.join(home.tmp, `console-${id}.log`);
-  const devices: Devices = { disks: [], mounts: [], files: [], caches: undefined };
+  const devices: Devices = { disks: [], mounts: [], files: [], sockets: [], caches: undefined };
   await mkdir(socketDir, { mode: 0o700 });
   try {
     await attach(home, request, devices);
@@ -85,9 +87,9 @@ async function attach(home: AegisHome, request: RunRequest, devices: Devices): P
         break;
       }
       case "socket":
-        throw new AegisError("ISOLATION_UNAVAILABLE", "an SSH agent can't be reached from a microVM", {
-          hint: "build with --isolation container",
-        });
+        // Each connection of the step's goes to the agent anew, as through the socket itself.
+        devices.sockets.push({ ...mount, connect: () => connect(mount.hostPath) });
+        break;
     }
   }
 }
@@ -174,6 +176,7 @@ async function step(
       shmSize: request.shmSize,
       mounts: devices.mounts,
       files: devices.files,
+      sockets: devices.sockets,
       extraHosts: request.extraHosts,
     },
   });
