@@ -4,7 +4,8 @@ import type { ExitStory } from "../instance/exits.js";
 import type { TerminalSize } from "../instance/messages.js";
 
 export const terminalSize = (): TerminalSize | undefined =>
-  process.stdout.isTTY ? { rows: process.stdout.rows, cols: process.stdout.columns } : undefined;
+  // A terminal that nobody has told its size says 0.
+  process.stdout.isTTY ? { rows: process.stdout.rows || 24, cols: process.stdout.columns || 80 } : undefined;
 
 export interface FrontOptions {
   /** Keys go to the process as they are. */

@@ -30,26 +30,20 @@ export interface LogWriter {
   /** Writes out what has no newline yet. */
   flush(): void;
   close(): void;
-  /** The last lines written. */
-  tail(count: number): readonly LogLine[];
 }
 
 export function openLogWriter(file: string, redact: (text: string) => string): LogWriter {
   let fd = openSync(file, "a", 0o600);
   let size = fstatSync(fd).size;
-  const recent: LogLine[] = [];
   const held = new Map<LogStream, { decoder: StringDecoder; text: string }>();
 
-  const put = (stream: LogStream, text: string, partial: boolean) => {
-    const line: LogLine = {
-      time: new Date().toISOString(),
-      stream,
-      text: redact(text),
-      ...(partial ? { partial } : {}),
-    };
-    recent.push(line);
-    if (recent.length > 100) recent.shift();
-    const bytes = Buffer.from(`${JSON.stringify(line)}\n`);
+  /** Lines that came together are written together: a chatty app is held up by every write. */
+  const put = (stream: LogStream, texts: readonly string[], partial: boolean) => {
+    if (texts.length === 0) return;
+    // One object's JSON, with the line left out of the middle.
+    const head = `{"time":"${new Date().toISOString()}","stream":"${stream}","text":`;
+    const tail = partial ? ',"partial":true}\n' : "}\n";
+    const bytes = Buffer.from(texts.map((text) => head + JSON.stringify(redact(text)) + tail).join(""));
     if (size + bytes.length > maxFile && size > 0) {
       closeSync(fd);
       renameSync(file, olderLog(file));
@@ -66,28 +60,25 @@ export function openLogWriter(file: string, redact: (text: string) => string): L
         state = { decoder: new StringDecoder("utf8"), text: "" };
         held.set(stream, state);
       }
-      state.text += state.decoder.write(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
-      let from = 0;
-      for (let at = state.text.indexOf("\n"); at >= 0; at = state.text.indexOf("\n", from)) {
-        put(stream, state.text.slice(from, at), false);
-        from = at + 1;
+      const text = state.text + state.decoder.write(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+      const lines = text.split("\n");
+      let rest = lines.pop()!;
+      put(stream, lines, false);
+      while (rest.length > maxLine) {
+        put(stream, [rest.slice(0, maxLine)], true);
+        rest = rest.slice(maxLine);
       }
-      state.text = state.text.slice(from);
-      while (state.text.length > maxLine) {
-        put(stream, state.text.slice(0, maxLine), true);
-        state.text = state.text.slice(maxLine);
-      }
+      state.text = rest;
     },
-    say: (text) => put("aegis", text, false),
+    say: (text) => put("aegis", [text], false),
     flush() {
       for (const [stream, state] of held) {
         const rest = state.text + state.decoder.end();
-        if (rest !== "") put(stream, rest, true);
+        if (rest !== "") put(stream, [rest], true);
         state.text = "";
       }
     },
     close: () => closeSync(fd),
-    tail: (count) => recent.slice(-count),
   };
 }
 
