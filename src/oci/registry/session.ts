@@ -29,6 +29,8 @@ export interface RegistryOptions extends Pick<HttpOptions, "timeouts" | "retry">
 export interface Place {
   readonly endpoint: Endpoint;
   readonly http: Http;
+  /** What requests here need to be allowed, in the token server's words. */
+  readonly scopes: readonly string[];
   /** Sends a request below `/v2/<repository>/`, or to an address that an answer named. */
   call(target: string | URL, request?: HttpRequest, scopes?: readonly string[]): Promise<HttpResponse>;
   /** The coded error for an answer that is not the wanted one. */
@@ -106,6 +108,7 @@ function createPlace(
   return {
     endpoint,
     http,
+    scopes: own,
     call,
     async refuse(answer, subject = familiarName(reference)) {
       const body = (await answer.bytes(1 << 20).catch(() => Buffer.alloc(0))).toString("utf8");
@@ -134,6 +137,8 @@ export async function findBase(endpoint: Endpoint, http: Http, signal: AbortSign
   } catch (error) {
     signal?.throwIfAborted();
     if (error instanceof AegisError && certificateProblem.test(causeCode(error.cause))) throw error;
+    // It answered, if strangely; what it says next has its own error.
+    if (error instanceof AegisError && error.code === "REGISTRY_PROTOCOL") return first;
     return second;
   }
 }

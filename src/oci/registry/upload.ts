@@ -21,6 +21,9 @@ export interface UploadOptions {
   readonly chunkSize: number;
 }
 
+/** Requests with a body are sent once, so it is decided here what is worth another try. */
+const repeatable = /^REGISTRY_(INTERRUPTED|STALLED|FAILED|RATE_LIMIT)$/;
+
 /** Pieces after a cut. */
 const resumeChunkSize = 16 << 20;
 
@@ -51,7 +54,7 @@ export async function uploadBlob(
       return tell("done", size);
     } catch (error) {
       options.signal?.throwIfAborted();
-      const again = error instanceof AegisError && /^REGISTRY_(INTERRUPTED|STALLED|FAILED)$/.test(error.code);
+      const again = error instanceof AegisError && repeatable.test(error.code);
       if (!again || attempt >= place.http.retry.attempts) throw error;
       tell("retrying", 0);
       if (size > resumeChunkSize) chunkSize ||= resumeChunkSize;
@@ -78,7 +81,8 @@ async function mount(
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
   const query = `blobs/uploads/?mount=${encodeURIComponent(digest)}&from=${encodeURIComponent(from)}`;
-  const answer = await place.call(query, { method: "POST", ...withSignal(signal) });
+  const scopes = [...place.scopes, `repository:${from}:pull`];
+  const answer = await place.call(query, { method: "POST", ...withSignal(signal) }, scopes);
   await answer.discard();
   if (answer.status === 201) return true;
   // 202 opened an upload instead; it is cancelled, so that it does not stay open.
@@ -163,7 +167,7 @@ async function inPieces(
       done = answer.status === 202 ? end : await statusOf(place, location, signal);
     } catch (error) {
       signal?.throwIfAborted();
-      const transient = error instanceof AegisError && /^REGISTRY_(INTERRUPTED|STALLED|FAILED)$/.test(error.code);
+      const transient = error instanceof AegisError && repeatable.test(error.code);
       if (!transient || ++failures >= place.http.retry.attempts) throw error;
       await sleep(backOff(place.http.retry, failures), undefined, withSignal(signal));
       done = await statusOf(place, location, signal);

@@ -240,6 +240,11 @@ describe("with a token issuer", () => {
     expect(where).toBe(path.join(home.directory, ".docker/config.json"));
     for (const name of ["public/app", "private/app"])
       await pushImage(store, `${guarded.host}/${name}:1`, { registry: member });
+    await store.tag(`${guarded.host}/private/app:1`, `${guarded.host}/private/mounted:1`);
+    const statuses: string[] = [];
+    const onProgress = (event: TransferEvent) => void (event.type === "blob" && statuses.push(event.status));
+    await pushImage(store, `${guarded.host}/private/mounted:1`, { registry: member, onProgress });
+    expect(statuses).toEqual(Array(4).fill("mounted"));
     const scopes = issuer.requests.map((it) => it.url.searchParams.get("scope")).filter(Boolean);
     expect(scopes).toContain("repository:private/app:pull,push");
 
