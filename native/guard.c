@@ -66,15 +66,16 @@ int main(int argc, char **argv)
 		fputs("usage: aegis-guard PARENT_PID [--read-only DIRECTORY]... -- PROGRAM [ARGUMENT]...\n", stderr);
 		return EXIT_USAGE;
 	}
-	if (die_with_parent(parent) != 0) {
-		fprintf(stderr, "aegis-guard: binding to the parent's life: %s\n", strerror(errno));
-		return EXIT_SYSTEM;
-	}
 	for (int i = 2; i < at; i += 2) {
 		if ((i == 2 && own_mounts() != 0) || make_read_only(argv[i + 1]) != 0) {
 			fprintf(stderr, "aegis-guard: %s can't be shared read-only: %s\n", argv[i + 1], strerror(errno));
 			return EXIT_SYSTEM;
 		}
+	}
+	/* Last, because a change of credentials may take the bond away. */
+	if (die_with_parent(parent) != 0) {
+		fprintf(stderr, "aegis-guard: binding to the parent's life: %s\n", strerror(errno));
+		return EXIT_SYSTEM;
 	}
 	execvp(argv[at + 1], &argv[at + 1]);
 	fprintf(stderr, "aegis-guard: %s: %s\n", argv[at + 1], strerror(errno));

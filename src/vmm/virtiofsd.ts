@@ -47,7 +47,12 @@ export async function startShare(share: ShareSpec, socketDir: string, index: num
   while (!existsSync(socket) && !ended) await setTimeout(2);
   if (ended) {
     const { message } = await server.exited;
-    throw new AegisError("SHARE_FAILED", `${share.hostPath} can't be shared: virtiofsd ended`, { context: message });
+    throw new AegisError("SHARE_FAILED", `${share.hostPath} can't be shared: virtiofsd ended`, {
+      hint: root
+        ? "see what it says above"
+        : "QEMU 7's virtiofsd works only as root; the newer one (1.10 and later) does without",
+      context: message,
+    });
   }
   return { socket, process: server };
 }
