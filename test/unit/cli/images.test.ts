@@ -5,6 +5,7 @@ import { Readable, Writable } from "node:stream";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { execute } from "../../../src/cli/main.js";
 import { createTarEncoder } from "../../../src/oci/tar/encode.js";
+import { openHome } from "../../../src/support/home.js";
 import { file, replay } from "../oci/trees.js";
 
 let directory: string;
@@ -20,6 +21,7 @@ beforeAll(async () => {
   await writeFile(path.join(directory, "root.tar"), Buffer.concat(chunks));
 });
 afterAll(async () => {
+  await rm(openHome().sockets, { recursive: true, force: true });
   if (before === undefined) delete process.env.AEGIS_HOME;
   else process.env.AEGIS_HOME = before;
   await rm(directory, { recursive: true, force: true });
