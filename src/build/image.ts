@@ -1,15 +1,9 @@
-/** The finished image: config and manifest in the store, its disks, and the note which image this directory built last. */
-import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, realpath } from "node:fs/promises";
-import path from "node:path";
 import type { Descriptor, ImageConfig, RuntimeConfig } from "../oci/types.js";
-import { hasErrno } from "../support/errors.js";
-import { replaceFile } from "../support/files.js";
-import type { AegisHome } from "../support/home.js";
 import { datedHistory } from "./draft.js";
 import type { BuildEnvironment } from "./environment.js";
 import { pinLayers } from "./images.js";
+import { recordLastBuild } from "./last-build.js";
 import type { BuiltStage } from "./stage.js";
 import { keyOf } from "./steps/step.js";
 import type { BuildResult } from "./types.js";
@@ -104,35 +98,4 @@ async function ensureDisks(environment: BuildEnvironment, stage: BuiltStage): Pr
   if (known?.split("\n").every((file) => existsSync(file))) return;
   const lowers = await stage.roots.imageDisks();
   await cache.remember(fact, lowers.map(({ disk }) => disk).join("\n"));
-}
-
-export interface LastBuild {
-  /** Digest of the manifest. */
-  readonly image: string;
-  readonly name?: string | undefined;
-}
-
-const lastBuildFile = async (home: AegisHome, directory: string): Promise<string> => {
-  const name = createHash("sha256")
-    .update(await realpath(directory))
-    .digest("hex")
-    .slice(0, 32);
-  return path.join(home.cache, "last-build", `${name}.json`);
-};
-
-async function recordLastBuild(home: AegisHome, directory: string, build: LastBuild): Promise<void> {
-  const file = await lastBuildFile(home, directory);
-  const text = `${JSON.stringify(build)}\n`;
-  if ((await readIfThere(file)) === text) return;
-  await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-  await replaceFile(file, text);
-}
-
-async function readIfThere(file: string): Promise<string | undefined> {
-  try {
-    return await readFile(file, "utf8");
-  } catch (error) {
-    if (hasErrno(error, "ENOENT")) return undefined;
-    throw error;
-  }
 }

@@ -1,7 +1,4 @@
-/** The image that `run` was asked for: by name, or the one that was built last for this directory; with its disks. */
-import { createHash } from "node:crypto";
-import { readFile, realpath } from "node:fs/promises";
-import path from "node:path";
+import { type LastBuild, readLastBuild } from "../build/last-build.js";
 import { imageSettings } from "../instance/image-settings.js";
 import type { RunRequest } from "../instance/start.js";
 import { beginImage, type EnsureOptions } from "../oci/ensure.js";
@@ -9,7 +6,7 @@ import { parsePlatform } from "../oci/platforms.js";
 import type { ImageStore } from "../oci/store.js";
 import type { Platform } from "../oci/types.js";
 import { ensureRootDisks } from "../rootfs/disks.js";
-import { AegisError, hasErrno } from "../support/errors.js";
+import { AegisError } from "../support/errors.js";
 import type { AegisHome } from "../support/home.js";
 import { usageError } from "./argv.js";
 import { registryOptions, withStore } from "./images.js";
@@ -88,23 +85,11 @@ async function assemble(home: AegisHome, store: ImageStore, wanted: string, opti
   return { image, root: assembled.value };
 }
 
-/** What `aegis build` noted about its last result for a directory. */
-interface LastBuild {
-  readonly image: string;
-  readonly name?: string | undefined;
-}
-
 /** @throws AegisError NOTHING_BUILT */
 async function lastBuild(home: AegisHome, directory: string): Promise<LastBuild> {
-  const key = createHash("sha256")
-    .update(await realpath(directory))
-    .digest("hex");
-  try {
-    return JSON.parse(await readFile(path.join(home.cache, "last-build", `${key}.json`), "utf8")) as LastBuild;
-  } catch (error) {
-    if (!hasErrno(error, "ENOENT")) throw error;
-    throw new AegisError("NOTHING_BUILT", "no image was named, and none was built for this directory", {
-      hint: 'run "aegis build" first, or name an image: aegis run IMAGE',
-    });
-  }
+  const last = await readLastBuild(home, directory);
+  if (last) return last;
+  throw new AegisError("NOTHING_BUILT", "no image was named, and none was built for this directory", {
+    hint: 'run "aegis build" first, or name an image: aegis run IMAGE',
+  });
 }
