@@ -3,7 +3,8 @@ import { createIgnoreMatcher } from "../dockerfile/dockerignore.js";
 import { excerpt } from "../dockerfile/errors.js";
 import type { Dockerfile, InstructionOf } from "../dockerfile/types.js";
 import type { Platform, RuntimeConfig } from "../oci/types.js";
-import { download, isRemoteFile } from "./context/download.js";
+import { AegisError } from "../support/errors.js";
+import { download, isGitAddress, isRemoteFile } from "./context/download.js";
 import type { BuildEnvironment } from "./environment.js";
 import type { RunMountSpec } from "./executors/types.js";
 import type { StepHandle } from "./progress.js";
@@ -40,6 +41,11 @@ export async function copyLayerStep(instruction: InstructionOf<"COPY" | "ADD">, 
   const { epoch } = at.environment.request;
   const from = instruction.kind === "COPY" ? instruction.from : undefined;
   const workdir = at.config.WorkingDir || "/";
+  if (instruction.kind === "ADD" && instruction.sources.some(isGitAddress)) {
+    throw new AegisError("ADD_GIT_UNSUPPORTED", "ADD can't fetch from git", {
+      hint: "clone the repository beside the Dockerfile, or fetch its archive: ADD https://.../archive/v1.tar.gz",
+    });
+  }
   const remote = instruction.kind === "ADD" ? instruction.sources.filter(isRemoteFile) : [];
   const checksum = instruction.kind === "ADD" ? instruction.checksum : undefined;
   const { home } = at.environment;
@@ -54,6 +60,7 @@ export async function copyLayerStep(instruction: InstructionOf<"COPY" | "ADD">, 
       chown: instruction.chown,
       chmod: instruction.chmod,
       link: instruction.link,
+      parents: instruction.kind === "COPY" && instruction.parents,
       exclude: excluder(instruction.exclude),
       excludePatterns: instruction.exclude,
       source: () => (from === undefined ? at.inputs.context() : at.inputs.from(from, { numbers: true })),
@@ -95,6 +102,11 @@ export async function runLayerStep(
   progress: () => StepHandle,
 ): Promise<LayerStep> {
   const { request } = at.environment;
+  if (instruction.devices.length > 0) {
+    throw new AegisError("RUN_DEVICE_UNSUPPORTED", "RUN --device: steps have no devices of the host", {
+      hint: "do what needs the device when the machine runs, not while it is built",
+    });
+  }
   const { argv, files } = runWords(instruction, at.config);
   const history = [...at.scope.argsForHistory(), ...argv].join(" ");
   const surroundings: MountSurroundings = {

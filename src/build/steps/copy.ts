@@ -8,7 +8,14 @@ import type { RootStack } from "../roots.js";
 import { isArchive, unpackInto } from "../tree/archive.js";
 import { Changes } from "../tree/changes.js";
 import { type ModeChange, parseMode } from "../tree/chmod.js";
-import { type CopyOptions, copyInto, ensureDestination, missingSource } from "../tree/copy.js";
+import {
+  type CopyOptions,
+  copyInto,
+  copyWithParents,
+  ensureDestination,
+  missingSource,
+  splitPivot,
+} from "../tree/copy.js";
 import { digestSource, matchSources, type SourceView } from "../tree/sources.js";
 import { Spool } from "../tree/spool.js";
 import { resolveOwner } from "../tree/users.js";
@@ -33,6 +40,8 @@ export interface CopyInput {
   readonly chown: string | undefined;
   readonly chmod: string | undefined;
   readonly link: boolean;
+  /** `--parents` */
+  readonly parents: boolean;
   readonly exclude: ((path: string, directory: boolean) => boolean) | undefined;
   readonly excludePatterns: readonly string[];
   /** Opens the tree that `sources` are in. */
@@ -54,13 +63,32 @@ export function copyStep(input: CopyInput, roots: RootStack): LayerStep {
         input.unpack ? "add" : "copy",
         input.link ? "link" : roots.chainId,
         input.destination,
-        [input.chown, input.chmod, input.epoch ?? null],
+        [input.chown, input.chmod, input.parents, input.epoch ?? null],
         input.heredocs.map(({ name, content }) => [name, content]),
         input.sources.length === 0 ? [] : await sourcesKey(input),
         ...(await downloadsKey(input)),
       ]);
     },
     produce: (sink) => produce(input, chmod, roots, sink),
+  };
+}
+
+/** Paths in the tree that a word means. */
+async function sourcesOf(view: SourceView, word: string, parents: boolean): Promise<readonly ByteString[]> {
+  if (!parents) return await matchSources(view, word);
+  const { base, kept } = splitPivot(word);
+  const top = await resolvePath(view, encodeText(base));
+  return (await matchSources(viewBelow(view, top), kept, { anyDepth: true })).map((path) =>
+    top === "" ? path : joinPath(top, path),
+  );
+}
+
+function viewBelow(view: SourceView, top: ByteString): SourceView {
+  const at = (path: ByteString) => (top === "" ? path : path === "" ? top : joinPath(top, path));
+  return {
+    lstat: (path) => view.lstat(at(path)),
+    readdir: (path) => view.readdir(at(path)),
+    read: (path, sink) => view.read(at(path), sink),
   };
 }
 
@@ -77,10 +105,10 @@ async function sourcesKey(input: CopyInput): Promise<string> {
   const view = await source.open();
   const found: [string, string][] = [];
   for (const word of input.sources) {
-    for (const path of await matchSources(view, word)) {
+    for (const path of await sourcesOf(view, word, input.parents)) {
       const digest = await digestSource(view, path, { excluded: input.exclude });
       if (digest === undefined) throw missingSource(path);
-      found.push([path.slice(path.lastIndexOf("/") + 1), digest]);
+      found.push([input.parents ? path : path.slice(path.lastIndexOf("/") + 1), digest]);
     }
   }
   const answer = keyOf(found);
@@ -104,8 +132,10 @@ async function produce(
   if (input.sources.length > 0) {
     const from = await (await input.source()).open();
     for (const word of input.sources) {
-      for (const path of await matchSources(from, word)) {
-        if (await unpacks(input, from, path)) {
+      const base = input.parents ? await resolvePath(from, encodeText(splitPivot(word).base)) : undefined;
+      for (const path of await sourcesOf(from, word, input.parents)) {
+        if (base !== undefined) await copyWithParents(changes, from, base, path, destination, options);
+        else if (await unpacks(input, from, path)) {
           spool ??= new Spool(await input.unpack!());
           const target = await resolvePath(changes, destination);
           await unpackInto(changes, from, await resolvePath(from, path), target, { owner, spool });

@@ -56,6 +56,39 @@ export async function copyInto(
   }
 }
 
+/** A `--parents` word: what comes before `/./` stays behind, what comes after is kept in the destination. */
+export function splitPivot(word: string): { readonly base: string; readonly kept: string } {
+  const pivot = /^(.*?)(?:^|\/)\.\/(.+)$/.exec(word);
+  return pivot ? { base: pivot[1]!, kept: pivot[2]! } : { base: "", kept: word };
+}
+
+/** Copies `source` with the directories that lead to it from `base`, as `--parents` does; `destination` is always a directory. */
+export async function copyWithParents(
+  changes: Changes,
+  from: TreeView,
+  base: ByteString,
+  source: ByteString,
+  destination: string,
+  options: CopyOptions,
+): Promise<void> {
+  const top = await ensureDestination(changes, `${destination}/`, options);
+  const node = await from.lstat(source);
+  if (!node) throw missingSource(source);
+  const kept = (base === "" ? source : source.slice(base.length + 1)) as ByteString;
+  const copier = new Copier(changes, from, options);
+  let target = top;
+  let at = base;
+  for (const part of kept.split("/").slice(0, -1)) {
+    target = joinPath(target, part);
+    at = joinPath(at, part);
+    await copier.parent(at, target);
+  }
+  const name = baseName(kept);
+  const end = name === "" ? target : joinPath(target, name);
+  if (node.type === "directory") await copier.directory(source, node, end, kept, true);
+  else await copier.one(source, node, end, kept);
+}
+
 export function missingSource(source: ByteString): AegisError {
   return new AegisError("COPY_SOURCE_MISSING", `"/${decodeText(source)}" is not in the build context or stage`, {
     hint: "check the spelling, and that .dockerignore does not leave it out",
@@ -99,6 +132,15 @@ class Copier {
     // The directory that was named keeps its own attributes if it was there; those inside take the source's.
     if (!present || overwrite) await this.changes.alter(target, this.#attributes(node));
     else await this.changes.alter(target, { mtime: node.mtime });
+  }
+
+  /** A directory on the way to what is copied, with the attributes that it has in the source. */
+  async parent(source: ByteString, target: ByteString): Promise<void> {
+    const present = await this.changes.lstat(target);
+    if (present?.type === "directory") return;
+    if (present) throw notDirectory(target);
+    const node = await this.from.lstat(source);
+    if (node) this.changes.put(target, { node: this.#attributes(node), content: undefined });
   }
 
   async one(source: ByteString, node: TreeNode, target: ByteString, relative: ByteString): Promise<void> {

@@ -12,20 +12,44 @@ export type SourceView = TreeView & { digest?(path: ByteString): Promise<string>
  * The paths that a source word means: itself, or what its wildcards match (Go's filepath.Match, one component at a time).
  * Nothing matching is an empty list; a word without wildcards is returned whether it exists or not.
  */
-export async function matchSources(view: TreeView, word: string): Promise<readonly ByteString[]> {
+export async function matchSources(
+  view: TreeView,
+  word: string,
+  options: { /** `**` matches across directories (`--parents`). */ readonly anyDepth?: boolean } = {},
+): Promise<readonly ByteString[]> {
   const clean = cleanPath(encodeText(word));
   if (!hasWildcard(word)) return [clean];
   const parts = clean.split("/");
   const first = parts.findIndex(hasWildcard);
   let found = [await resolvePath(view, parts.slice(0, first).join("/"))];
-  for (const part of parts.slice(first)) {
+  for (const [i, part] of parts.slice(first).entries()) {
     const next: ByteString[] = [];
+    if (part === "**" && options.anyDepth) {
+      // At the end it stands for everything below, else for any number of directories.
+      const last = i === parts.length - first - 1;
+      for (const directory of found)
+        next.push(...(last ? await childrenOf(view, directory) : await directoriesIn(view, directory)));
+      found = next;
+      continue;
+    }
     for (const directory of found) {
       for (const name of [...(await view.readdir(directory))].sort()) {
         if (goMatch(decode(part), decode(name))) next.push(joinPath(directory, name));
       }
     }
     found = next;
+  }
+  return found;
+}
+
+const childrenOf = async (view: TreeView, directory: ByteString): Promise<readonly ByteString[]> =>
+  [...(await view.readdir(directory))].sort().map((name) => joinPath(directory, name));
+
+/** The directory itself and all below it. */
+async function directoriesIn(view: TreeView, top: ByteString): Promise<readonly ByteString[]> {
+  const found = [top];
+  for (const child of await childrenOf(view, top)) {
+    if ((await view.lstat(child))?.type === "directory") found.push(...(await directoriesIn(view, child)));
   }
   return found;
 }

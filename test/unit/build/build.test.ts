@@ -125,6 +125,34 @@ describe("COPY", () => {
     expect(await sandbox.layer(built, 1)).toEqual(["755 0:0 lnk/", "644 0:0 lnk/z"]);
   });
 
+  it("with --parents keeps the directories that lead to a file, from the pivot on, and ** crosses them", async () => {
+    sandbox.write({ "a/b/c.txt": "", "a/b/d.md": "", "a/e/f/g.txt": "", "top.txt": "" });
+    chmodSync(path.join(sandbox.context, "a", "b"), 0o700);
+    const plain = await sandbox.build("FROM scratch\nCOPY --parents a/b/c.txt top.txt /x/\n");
+    expect(await sandbox.layer(plain, 0)).toEqual([
+      "755 0:0 x/",
+      "755 0:0 x/a/",
+      "700 0:0 x/a/b/",
+      "644 0:0 x/a/b/c.txt",
+      "644 0:0 x/top.txt",
+    ]);
+    const pivot = await sandbox.build("FROM scratch\nCOPY --parents a/./b/c.txt a/./e /x\n");
+    expect(await sandbox.layer(pivot, 0)).toEqual([
+      "755 0:0 x/",
+      "700 0:0 x/b/",
+      "644 0:0 x/b/c.txt",
+      "755 0:0 x/e/",
+      "755 0:0 x/e/f/",
+      "644 0:0 x/e/f/g.txt",
+    ]);
+    const deep = await sandbox.build("FROM scratch\nCOPY --parents **/*.txt /\n");
+    expect((await sandbox.layer(deep, 0)).filter((line) => line.endsWith("txt"))).toEqual([
+      "644 0:0 a/b/c.txt",
+      "644 0:0 a/e/f/g.txt",
+      "644 0:0 top.txt",
+    ]);
+  });
+
   it("writes heredocs, with variables unless the name is quoted", async () => {
     const built = await sandbox.build('FROM scratch\nARG A=1\nCOPY <<x <<"y" /h/\n$A\nx\n$A\ny\n');
     expect(await sandbox.layer(built, 0)).toEqual(["755 0:0 h/", "644 0:0 h/x", "644 0:0 h/y"]);
