@@ -169,7 +169,8 @@ class Session {
         globalArgs: plan.globals,
         inputs: sources.for(stage),
         leadingSteps: parent || from.image === "scratch" ? 0 : 1,
-        noCache: request.noCache,
+        noCache:
+          request.noCache || [stage.name, String(stage.index)].some((it) => it && request.noCacheStages.includes(it)),
       },
       this.#environment,
     );
@@ -189,7 +190,9 @@ class Session {
     const steps = stage.instructions.filter(({ kind }) => ["RUN", "COPY", "ADD", "WORKDIR"].includes(kind)).length + 1;
     const number = "1".padStart(String(steps).length);
     const title = `[${label === "" ? "" : `${label} `}${number}/${steps}] FROM ${reference}`;
-    const image = await this.#progress.during(title, async () => await resolveImage(environment, reference, platform));
+    const named = environment.request.contexts[reference.toLowerCase()];
+    const wanted = named?.type === "image" ? named.reference : reference;
+    const image = await this.#progress.during(title, () => resolveImage(environment, wanted, platform));
     const draft = draftOf(image);
     const roots = RootStack.of(environment, draft.layers);
     return { draft, roots, scope: Scope.empty(), inherited: draft.history.length };

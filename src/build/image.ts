@@ -6,7 +6,7 @@ import { pinLayers } from "./images.js";
 import { recordLastBuild } from "./last-build.js";
 import type { BuiltStage } from "./stage.js";
 import { keyOf } from "./steps/step.js";
-import type { BuildResult } from "./types.js";
+import type { BuildRequest, BuildResult } from "./types.js";
 
 /** Stores what the target stage has become. */
 export async function storeResult(environment: BuildEnvironment, stage: BuiltStage): Promise<BuildResult> {
@@ -30,8 +30,8 @@ export async function storeResult(environment: BuildEnvironment, stage: BuiltSta
   });
 }
 
-const imageFact = (config: ImageConfig, stage: BuiltStage): string =>
-  keyOf(["image", JSON.stringify(config), stage.draft.layers.map((it) => it.descriptor.digest)]);
+const imageFact = (config: ImageConfig, stage: BuiltStage, { annotations }: BuildRequest): string =>
+  keyOf(["image", JSON.stringify(config), annotations, stage.draft.layers.map((it) => it.descriptor.digest)]);
 
 /** The image if it is in the store under all of its names already, found without a lock or a lease. */
 async function storedAlready(
@@ -39,7 +39,7 @@ async function storedAlready(
   config: ImageConfig,
   stage: BuiltStage,
 ): Promise<Descriptor | undefined> {
-  const known = await cache.recall(imageFact(config, stage));
+  const known = await cache.recall(imageFact(config, stage, request));
   if (known === undefined) return undefined;
   let target: Descriptor | undefined;
   for (const name of request.tags.length === 0 ? [known] : request.tags) {
@@ -56,7 +56,7 @@ async function put(environment: BuildEnvironment, config: ImageConfig, stage: Bu
     { config, layers: stage.draft.layers.map((it) => it.descriptor) },
     request.tags,
   );
-  await cache.remember(imageFact(config, stage), target.digest);
+  await cache.remember(imageFact(config, stage, request), target.digest);
   return target;
 }
 

@@ -15,7 +15,7 @@ import { keyOf } from "./steps/step.js";
 
 /** Opens trees once per build, whichever stages and steps ask. */
 export class Sources {
-  #context: Promise<LocalTree> | undefined;
+  readonly #directories = new Map<string, Promise<LocalTree>>();
   readonly #images = new Map<string, Promise<RootStack>>();
 
   constructor(
@@ -32,6 +32,8 @@ export class Sources {
       from: async (reference, { numbers }) => {
         const other = resolveStageReference(this.dockerfile, reference, { numbers, range: stage.range });
         if (other) return this.#rooted((await this.built(other)).roots);
+        const named = this.environment.request.contexts[reference.toLowerCase()];
+        if (named?.type === "directory") return { open: () => this.#directory(named.path) };
         const image = this.#images.get(reference) ?? this.#openImage(reference);
         this.#images.set(reference, image);
         return this.#rooted(await image);
@@ -40,20 +42,28 @@ export class Sources {
   }
 
   context(): Promise<LocalTree> {
-    this.#context ??= this.#openContext();
-    return this.#context;
+    return this.#directory(this.environment.request.context, this.dockerfilePath);
   }
 
-  async #openContext(): Promise<LocalTree> {
-    const { home, request } = this.environment;
-    const patterns = await ignorePatterns(request.context, this.dockerfilePath);
-    return new LocalTree(request.context, new ContextDigests(home.cache, request.context), contextFilter(patterns));
+  #directory(root: string, dockerfile?: string): Promise<LocalTree> {
+    const known = this.#directories.get(root);
+    if (known) return known;
+    const tree = this.#openDirectory(root, dockerfile);
+    this.#directories.set(root, tree);
+    return tree;
+  }
+
+  async #openDirectory(root: string, dockerfile: string | undefined): Promise<LocalTree> {
+    const patterns = await ignorePatterns(root, dockerfile);
+    return new LocalTree(root, new ContextDigests(this.environment.home.cache, root), contextFilter(patterns));
   }
 
   async #openImage(reference: string): Promise<RootStack> {
     const { progress, request } = this.environment;
     const title = `FROM ${reference}`;
-    const image = await progress.during(title, () => resolveImage(this.environment, reference, request.platform));
+    const named = request.contexts[reference.toLowerCase()];
+    const wanted = named?.type === "image" ? named.reference : reference;
+    const image = await progress.during(title, () => resolveImage(this.environment, wanted, request.platform));
     return RootStack.of(this.environment, draftOf(image).layers);
   }
 
@@ -73,8 +83,8 @@ export class Sources {
     };
   }
 
-  /** Keeps what was learned about the context's files. */
+  /** Keeps what was learned about the contexts' files. */
   async save(): Promise<void> {
-    if (this.#context) await (await this.#context).digests.save();
+    for (const tree of this.#directories.values()) await (await tree).digests.save();
   }
 }

@@ -7,7 +7,7 @@ import { AegisError } from "../support/errors.js";
 import { parseSize } from "../support/sizes.js";
 import { buildOutputs } from "./request-outputs.js";
 import { buildSecrets, sshAgents } from "./request-secrets.js";
-import type { BuildRequest, ExtraHost } from "./types.js";
+import type { BuildRequest, ExtraHost, NamedContext } from "./types.js";
 
 export interface BuildFlags {
   readonly path: string;
@@ -16,6 +16,9 @@ export interface BuildFlags {
   readonly buildArgs: readonly string[];
   readonly labels: readonly string[];
   readonly target: string | undefined;
+  readonly buildContexts: readonly string[];
+  readonly annotations: readonly string[];
+  readonly noCacheFilter: readonly string[];
   readonly platform: string | undefined;
   readonly pull: boolean;
   readonly noCache: boolean;
@@ -51,6 +54,9 @@ export function buildRequest(
     request: {
       context: contextDirectory(flags.path),
       file: flags.file,
+      contexts: Object.fromEntries(flags.buildContexts.map(namedContext)),
+      annotations: pairs("--annotation", flags.annotations, () => ""),
+      noCacheStages: flags.noCacheFilter.flatMap((word) => word.split(",")).map((word) => word.toLowerCase()),
       tags: flags.tags.map(normaliseReference),
       target: flags.target,
       buildArgs,
@@ -87,6 +93,27 @@ function pairs(
     if (value !== undefined) found[name] = value;
   }
   return found;
+}
+
+function namedContext(word: string): readonly [string, NamedContext] {
+  const equals = word.indexOf("=");
+  const name = word.slice(0, Math.max(0, equals)).toLowerCase();
+  const value = word.slice(equals + 1);
+  if (name === "" || value === "") {
+    throw usage(
+      `--build-context "${word}" names no context`,
+      "write it as --build-context name=DIR or name=docker-image://REF",
+    );
+  }
+  const image = /^docker-image:\/\/(.+)$/.exec(value)?.[1];
+  if (image !== undefined) return [name, { type: "image", reference: image }];
+  if (/^[a-z-]+:\/\//.test(value)) {
+    throw usage(
+      `--build-context ${name}: "${value}" is of no kind that aegis reads`,
+      "give a directory or docker-image://REF",
+    );
+  }
+  return [name, { type: "directory", path: contextDirectory(value) }];
 }
 
 function oneOf<T extends string>(flag: string, value: string, allowed: readonly T[]): T {

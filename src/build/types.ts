@@ -8,6 +8,12 @@ export type Isolation = "auto" | "vm" | "container";
 export interface BuildRequest {
   /** Directory of the build context. */
   readonly context: string;
+  /** `--build-context`: named trees and images, which also take the place of images of that name in FROM. */
+  readonly contexts: Readonly<Record<string, NamedContext>>;
+  /** Stages (names or indexes) whose steps are done again; everything with `noCache`. */
+  readonly noCacheStages: readonly string[];
+  /** Annotations of the manifest. */
+  readonly annotations: Readonly<Record<string, string>>;
   /** Path of the Dockerfile; undefined looks for `Aegisfile`, then `Dockerfile` in the context. */
   readonly file?: string | undefined;
   readonly tags: readonly string[];
@@ -36,6 +42,10 @@ export interface BuildRequest {
   readonly stdout: (chunk: Uint8Array) => Promise<void>;
   readonly signal?: AbortSignal | undefined;
 }
+
+export type NamedContext =
+  | { readonly type: "directory"; readonly path: string }
+  | { readonly type: "image"; readonly reference: string };
 
 export type NetworkMode = "default" | "none" | "host";
 

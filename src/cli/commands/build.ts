@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { Command, Option } from "clipanion";
 import { buildImage } from "../../build/build.js";
 import { buildRequest } from "../../build/request.js";
+import { replaceFile } from "../../support/files.js";
 import { AegisCommand } from "../command.js";
 import { createReporter, type ProgressMode } from "../render/progress.js";
 
@@ -24,6 +25,14 @@ export default class BuildCommand extends AegisCommand {
   labels = Option.Array("--label", [], { description: "label of the image, key=value (repeatable)" });
   target = Option.String("--target", { description: "stage to build, the last one by default" });
   platform = Option.String("--platform", { description: "platform of the image: linux/amd64, linux/arm64" });
+  buildContexts = Option.Array("--build-context", [], {
+    description: "another tree or image by name: name=DIR or name=docker-image://REF (repeatable)",
+  });
+  annotations = Option.Array("--annotation", [], { description: "annotation of the manifest, key=value (repeatable)" });
+  noCacheFilter = Option.Array("--no-cache-filter", [], {
+    description: "stages whose steps are run again (repeatable)",
+  });
+  metadataFile = Option.String("--metadata-file", { description: "write what was built to this file, as JSON" });
   pull = Option.Boolean("--pull", false, { description: "fetch base images even if they are in the store" });
   noCache = Option.Boolean("--no-cache", false, { description: "run every step again" });
   network = Option.String("--network", { description: "network of RUN steps: default, none or host" });
@@ -55,6 +64,9 @@ export default class BuildCommand extends AegisCommand {
         buildArgs: this.buildArgs,
         labels: this.labels,
         target: this.target,
+        buildContexts: this.buildContexts,
+        annotations: this.annotations,
+        noCacheFilter: this.noCacheFilter,
         platform: this.platform,
         pull: this.pull,
         noCache: this.noCache,
@@ -82,9 +94,14 @@ export default class BuildCommand extends AegisCommand {
       const result = await buildImage(this.home, { ...request, signal: abort.signal }, reporter.report);
       failed = false;
       await reporter.end(failed);
-      if (this.iidfile !== undefined) {
-        const { replaceFile } = await import("../../support/files.js");
-        await replaceFile(this.iidfile, result.imageId, { mode: 0o644 });
+      if (this.iidfile !== undefined) await replaceFile(this.iidfile, result.imageId, { mode: 0o644 });
+      if (this.metadataFile !== undefined) {
+        const metadata = {
+          "containerimage.digest": result.image.digest,
+          "containerimage.descriptor": result.image,
+          "image.name": result.names.join(","),
+        };
+        await replaceFile(this.metadataFile, `${JSON.stringify(metadata, null, 2)}\n`, { mode: 0o644 });
       }
       if (this.json || mode === "quiet") {
         const { imageId, names, steps, cachedSteps } = result;

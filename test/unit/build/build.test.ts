@@ -167,6 +167,19 @@ describe("COPY", () => {
   });
 });
 
+describe("--build-context", () => {
+  it("names a directory for COPY --from, and takes an image's place in FROM", async () => {
+    mkdirSync(path.join(sandbox.root, "other"));
+    writeFileSync(path.join(sandbox.root, "other", "f"), "x");
+    await sandbox.build("FROM scratch\nLABEL from=real\n", { tags: ["real:1"] });
+    const built = await sandbox.build("FROM wished:9\nCOPY --from=Other f /f\n", {
+      buildContexts: [`other=${path.join(sandbox.root, "other")}`, "wished:9=docker-image://real:1"],
+    });
+    expect(await sandbox.layer(built, 0)).toEqual(["644 0:0 f"]);
+    expect(built.config.config!.Labels).toEqual({ from: "real" });
+  });
+});
+
 describe("ADD", () => {
   it("fetches an address once, with its time and mode, and holds it to its checksum", async () => {
     let sent = 0;
