@@ -129,13 +129,11 @@ async function virtiofsd(host: Host): Promise<Check> {
   // Debian 12 ships it with QEMU, later releases by itself.
   const bookworm = existsSync("/etc/os-release") && readFileSync("/etc/os-release", "utf8").includes("bookworm");
   const packages = { apt: bookworm ? "qemu-system-common" : "virtiofsd", dnf: "virtiofsd" };
-  return {
-    id: "virtiofsd",
-    title: "virtiofsd (shared directories with QEMU)",
-    neededFor: "shares",
-    ...found(program, version),
-    ...(program ? {} : byPackage(host, packages)),
-  };
+  const check = { id: "virtiofsd", title: "virtiofsd (shared directories with QEMU)", neededFor: "shares" } as const;
+  if (program?.includes("/qemu/") && !host.root) {
+    return { ...check, state: "unusable", path: program, version, detail: "QEMU 7's works only as root" };
+  }
+  return { ...check, ...found(program, version), ...(program ? {} : byPackage(host, packages)) };
 }
 
 async function runc(host: Host): Promise<Check> {

@@ -18,7 +18,6 @@ import { type Output, runProgram } from "./run.js";
 /** gvproxy needs glibc 2.34, so trixie's runs on bookworm; libkrunfw has no dependencies at all. */
 const suites = { gvproxy: "trixie", libkrunfw5: "forky" } as const;
 export type DebName = keyof typeof suites;
-export const debNames = Object.keys(suites) as DebName[];
 
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
