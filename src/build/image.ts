@@ -1,3 +1,4 @@
+/** The finished image: config and manifest in the store, its disks, and the note which image this directory built last. */
 import { existsSync } from "node:fs";
 import type { Descriptor, ImageConfig, RuntimeConfig } from "../oci/types.js";
 import { datedHistory } from "./draft.js";

@@ -1,3 +1,5 @@
+/** The image that `run` was asked for: by name, or the one that was built last for this directory; with its disks. */
+import path from "node:path";
 import { type LastBuild, readLastBuild } from "../build/last-build.js";
 import { imageSettings } from "../instance/image-settings.js";
 import type { RunRequest } from "../instance/start.js";
@@ -30,7 +32,7 @@ export async function findImage(
   return await withStore(home, async (store) => {
     const { image, root } = await present(home, store, wanted, asked, platform);
     return {
-      reference: asked.reference ?? last!.name ?? wanted,
+      reference: asked.reference ?? last!.name ?? path.basename(process.cwd()),
       image,
       root,
       settings: imageSettings(image.config.config?.Labels),
