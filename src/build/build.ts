@@ -87,7 +87,7 @@ class Session {
 
   async run(): Promise<BuildResult> {
     const { request } = this.#environment;
-    const found = await findDockerfile(request.context, request.file);
+    const found = await findDockerfile(request);
     const dockerfile = parseDockerfile(found.text, { filename: found.name, dialect: found.dialect });
     for (const { rule, message, range } of dockerfile.warnings) {
       this.#progress.warn({ rule, text: message, line: range.startLine });

@@ -26,7 +26,8 @@ export async function storeResult(environment: BuildEnvironment, stage: BuiltSta
       steps: progress.counts.steps,
       cachedSteps: progress.counts.cached,
     };
-    await recordLastBuild(home, request.context, { image: target.digest, name: request.tags[0] });
+    if (request.context !== undefined)
+      await recordLastBuild(home, request.context, { image: target.digest, name: request.tags[0] });
     return result;
   });
 }

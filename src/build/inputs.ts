@@ -12,6 +12,7 @@ import type { BuiltStage } from "./stage.js";
 import type { StageInputs } from "./stage-steps.js";
 import type { CopySource } from "./steps/copy.js";
 import { keyOf } from "./steps/step.js";
+import { emptyView } from "./tree/view.js";
 
 /** Opens trees once per build, whichever stages and steps ask. */
 export class Sources {
@@ -28,7 +29,7 @@ export class Sources {
   /** For the steps of one stage. */
   for(stage: Stage): StageInputs {
     return {
-      context: async () => ({ open: () => this.context() }),
+      context: async () => ({ open: async () => (await this.context()) ?? emptyView }),
       from: async (reference, { numbers }) => {
         const other = resolveStageReference(this.dockerfile, reference, { numbers, range: stage.range });
         if (other) return this.#rooted((await this.built(other)).roots);
@@ -41,8 +42,10 @@ export class Sources {
     };
   }
 
-  context(): Promise<LocalTree> {
-    return this.#directory(this.environment.request.context, this.dockerfilePath);
+  /** undefined when the build has none. */
+  async context(): Promise<LocalTree | undefined> {
+    const { context } = this.environment.request;
+    return context === undefined ? undefined : await this.#directory(context, this.dockerfilePath);
   }
 
   #directory(root: string, dockerfile?: string): Promise<LocalTree> {

@@ -36,8 +36,17 @@ export interface BuildFlags {
 
 /** What only the caller can give. */
 export interface BuildStreams {
+  /** Standard input, when `wantsInput` says so. */
+  readonly text?: Uint8Array | undefined;
   readonly stdout: (chunk: Uint8Array) => Promise<void>;
 }
+
+/** In place of PATH or after `-f`: the Dockerfile comes on standard input. */
+const standardInput = "-";
+
+/** Whether the Dockerfile is to be read from standard input. */
+export const wantsInput = (flags: { readonly path: string; readonly file: string | undefined }): boolean =>
+  flags.file === standardInput || (flags.path === standardInput && flags.file === undefined);
 
 const progressModes = ["auto", "plain", "tty", "quiet", "none", "rawjson"] as const;
 
@@ -52,8 +61,9 @@ export function buildRequest(
   const platform = flags.platform ?? env.DOCKER_DEFAULT_PLATFORM;
   return {
     request: {
-      context: contextDirectory(flags.path),
-      file: flags.file,
+      context: flags.path === standardInput ? undefined : contextDirectory(flags.path),
+      file: flags.file === standardInput ? undefined : flags.file,
+      text: streams.text,
       contexts: Object.fromEntries(flags.buildContexts.map(namedContext)),
       annotations: pairs("--annotation", flags.annotations, () => ""),
       noCacheStages: flags.noCacheFilter.flatMap((word) => word.split(",")).map((word) => word.toLowerCase()),

@@ -6,8 +6,10 @@ import type { BuildOutput } from "./request-outputs.js";
 export type Isolation = "auto" | "vm" | "container";
 
 export interface BuildRequest {
-  /** Directory of the build context. */
-  readonly context: string;
+  /** Directory of the build context; undefined for none. */
+  readonly context: string | undefined;
+  /** The Dockerfile's text, when it does not come from a file (`-f -`). */
+  readonly text?: Uint8Array | undefined;
   /** `--build-context`: named trees and images, which also take the place of images of that name in FROM. */
   readonly contexts: Readonly<Record<string, NamedContext>>;
   /** Stages (names or indexes) whose steps are done again; everything with `noCache`. */

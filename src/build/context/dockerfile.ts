@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import type { Dialect } from "../../dockerfile/types.js";
 import { AegisError, hasErrno } from "../../support/errors.js";
+import type { BuildRequest } from "../types.js";
 
 export interface FoundDockerfile {
   /** Absolute; undefined when it came from standard input. */
@@ -14,12 +15,18 @@ export interface FoundDockerfile {
 }
 
 /** @throws AegisError DOCKERFILE_MISSING */
-export async function findDockerfile(context: string, file: string | undefined): Promise<FoundDockerfile> {
+export async function findDockerfile({
+  context,
+  file,
+  text,
+}: Pick<BuildRequest, "context" | "file" | "text">): Promise<FoundDockerfile> {
+  if (text !== undefined) return { path: undefined, name: "Dockerfile", text, dialect: "dockerfile" };
   if (file !== undefined) {
     const found = await read(path.resolve(file));
     if (found) return found;
     throw missing(file, `there is no file ${file}`);
   }
+  if (context === undefined) throw missing("-", "there is neither a context nor a Dockerfile");
   for (const name of ["Aegisfile", "Dockerfile"]) {
     const found = await read(path.join(context, name));
     if (found) return found;

@@ -1,9 +1,12 @@
 import { once } from "node:events";
 import { Command, Option } from "clipanion";
 import { buildImage } from "../../build/build.js";
-import { buildRequest } from "../../build/request.js";
+import { buildRequest, wantsInput } from "../../build/request.js";
+import { sniffCompression } from "../../oci/compression/decompress.js";
+import { AegisError } from "../../support/errors.js";
 import { replaceFile } from "../../support/files.js";
 import { AegisCommand } from "../command.js";
+import { readAll } from "../input.js";
 import { createReporter, type ProgressMode } from "../render/progress.js";
 
 export default class BuildCommand extends AegisCommand {
@@ -14,6 +17,7 @@ export default class BuildCommand extends AegisCommand {
     examples: [
       ["Build the current directory", "$0 build ."],
       ["Name the image", "$0 build -t web:1.2 ."],
+      ["The Dockerfile from standard input, without a context", "$0 build - < Dockerfile"],
       ["Another file, an argument, one stage", "$0 build -f deploy/Dockerfile --build-arg VERSION=3 --target test ."],
     ],
   });
@@ -56,10 +60,16 @@ export default class BuildCommand extends AegisCommand {
   iidfile = Option.String("--iidfile", { description: "write the image's id to this file" });
 
   override async execute() {
+    const place = { path: this.contextPath ?? ".", file: this.file };
+    const text = wantsInput(place) ? await readAll(process.stdin) : undefined;
+    if (text && place.path === "-" && (sniffCompression(text) !== "none" || text.includes(0))) {
+      throw new AegisError("CONTEXT_UNSUPPORTED", "standard input holds an archive, not a Dockerfile", {
+        hint: "unpack it, and give the directory as PATH",
+      });
+    }
     const { request, progress } = buildRequest(
       {
-        path: this.contextPath ?? ".",
-        file: this.file,
+        ...place,
         tags: this.tags,
         buildArgs: this.buildArgs,
         labels: this.labels,
@@ -82,7 +92,7 @@ export default class BuildCommand extends AegisCommand {
         progress: this.quiet ? "quiet" : this.progress,
       },
       process.env,
-      { stdout: (chunk) => writeAll(this.context.stdout, chunk) },
+      { text, stdout: (chunk) => writeAll(this.context.stdout, chunk) },
     );
     const mode: ProgressMode = this.json && progress === "auto" ? "quiet" : progress;
     const reporter = await createReporter(mode, this.context.stderr as NodeJS.WriteStream);
