@@ -3,6 +3,7 @@ import { mkdir, stat } from "node:fs/promises";
 import path from "node:path";
 import { AegisError, hasErrno } from "../support/errors.js";
 import type { AegisHome } from "../support/home.js";
+import { type HeldLock, tryLock } from "../support/locks.js";
 import { parseSize } from "../support/sizes.js";
 import type { VolumeMount } from "./types.js";
 
@@ -16,6 +17,15 @@ export interface VolumeFiles {
 export function volumeFiles(home: AegisHome, name: string): VolumeFiles {
   const directory = path.join(home.volumes, name);
   return { directory, disk: path.join(directory, "disk.ext4"), lock: path.join(directory, "use.lock") };
+}
+
+/** Keeps everybody else from a volume while it is held. @throws AegisError VOLUME_BUSY */
+export async function lockVolume(home: AegisHome, name: string): Promise<HeldLock> {
+  const lock = await tryLock(volumeFiles(home, name).lock);
+  if (lock) return lock;
+  throw new AegisError("VOLUME_BUSY", `volume ${name} is in use by another instance`, {
+    hint: "a volume is a disk: stop the other instance first, or share a host directory",
+  });
 }
 
 /**

@@ -9,7 +9,7 @@ import { createRedactor } from "../../secrets/redact.js";
 import type { InstanceId } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
 import type { AegisHome } from "../../support/home.js";
-import { acquireLock, type HeldLock, tryLock } from "../../support/locks.js";
+import { acquireLock, type HeldLock } from "../../support/locks.js";
 import { deferred } from "../deferred.js";
 import type { ExitStory } from "../exits.js";
 import { type LogWriter, openLogWriter } from "../log.js";
@@ -18,7 +18,7 @@ import { toWireError } from "../messages.js";
 import { nextRestart } from "../restart.js";
 import { deleteInstance, filesOf, type InstanceFiles, readInstance, writeState } from "../store.js";
 import type { InstanceConfig, InstanceState } from "../types.js";
-import { volumeFiles } from "../volumes.js";
+import { lockVolume } from "../volumes.js";
 import { channels } from "../wire.js";
 import { execSpec, type SecretValues } from "./boot.js";
 import { type IdleWatch, idleWatch } from "./idle.js";
@@ -65,6 +65,8 @@ class Supervisor implements Controls {
   #live: LiveMachine | undefined;
   #idle: IdleWatch | undefined;
   #stopping = false;
+  /** What ended it when it was stopped before its app ran. */
+  #endedBy = 9;
   #uses = 0;
   #lastUse = Date.now();
   #foreground = deferred<TerminalSize | undefined>();
@@ -101,7 +103,7 @@ class Supervisor implements Controls {
       await this.#save({ startedAt: new Date().toISOString() });
       this.options.report({ type: "listening" });
       for (const volume of this.config.volumes) {
-        if (volume.kind === "volume") volumeLocks.push(await this.#lockVolume(volume.name));
+        if (volume.kind === "volume") volumeLocks.push(await lockVolume(this.home, volume.name));
       }
       story = await this.#runUntilDown();
     } catch (error) {
@@ -218,20 +220,13 @@ class Supervisor implements Controls {
     this.#log.say(text);
   }
 
-  async #lockVolume(name: string): Promise<HeldLock> {
-    const lock = await tryLock(volumeFiles(this.home, name).lock);
-    if (lock) return lock;
-    throw new AegisError("VOLUME_BUSY", `volume ${name} is in use by another instance`, {
-      hint: "a volume is a disk: stop the other instance first, or share a host directory",
-    });
-  }
-
   async #failed(error: unknown): Promise<ExitStory | undefined> {
     // A stop while it was booting is no failure.
     if (this.#stopping) {
-      const stopped = new AegisError("STOPPED", `${this.config.name} was stopped while it booted`, { exitCode: 137 });
+      const exitCode = 128 + this.#endedBy;
+      const stopped = new AegisError("STOPPED", `${this.config.name} was stopped while it booted`, { exitCode });
       this.options.report({ type: "failed", error: toWireError(stopped) });
-      return { exitCode: 137, oomKilled: false };
+      return { exitCode, oomKilled: false };
     }
     const { code, message, hint } = toWireError(error);
     this.#say(`${message} [AEGIS_E_${code}]`);
@@ -305,6 +300,7 @@ class Supervisor implements Controls {
     const ends = endingSignals.has(signal) || signal === this.config.stopSignal;
     if (ends) {
       this.#stopping = true;
+      this.#endedBy = signal;
       this.#wakeRestart?.();
     }
     if (!ends) await this.#begun.promise;
