@@ -71,7 +71,7 @@ export function liveReporter(stream: ReporterStream & { readonly columns?: numbe
         const title = running.get(event.step)?.title ?? "";
         running.delete(event.step);
         const time = event.cached ? "CACHED" : `${(event.ms / 1000).toFixed(1)}s`;
-        permanent(clip(` ${color(32, "✓")} ${title.slice(0, width() - time.length - 6)} ${time}`));
+        permanent(` ${color(32, "✓")} ${title.slice(0, width() - time.length - 6)} ${time}`);
         return;
       }
       case "failed": {

@@ -1,0 +1,30 @@
+import { describe, expect, it } from "vitest";
+import { Progress } from "../../../src/build/progress.js";
+import { plainReporter } from "../../../src/cli/render/progress.js";
+
+describe("plain progress", () => {
+  it("numbers steps, names the one that a line belongs to, and keeps lines whole", () => {
+    let text = "";
+    const progress = new Progress(plainReporter({ write: (part) => (text += part) }).report);
+    const one = progress.start("[1/2] RUN make");
+    const two = progress.start("[2/2] COPY a b");
+    one.output("stdout", Buffer.from("first li"));
+    two.done(true);
+    one.output("stdout", Buffer.from("ne\nlast"));
+    one.failed(new Error("no"));
+    expect(text.replace(/\d+\.\d{3}/g, "0.000")).toBe(
+      [
+        "#1 [1/2] RUN make",
+        "",
+        "#2 [2/2] COPY a b",
+        "#2 CACHED",
+        "",
+        "#1 [1/2] RUN make",
+        "#1 0.000 first line",
+        "#1 0.000 last",
+        "#1 ERROR: no",
+        "",
+      ].join("\n"),
+    );
+  });
+});
