@@ -1,14 +1,14 @@
 // Builds everything that runs: the bundled CLI (dist/), the guest harness and the libkrun launcher (dist/bin/).
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { build } from "esbuild";
 
 const root = new URL("..", import.meta.url).pathname;
 const { version } = JSON.parse(await readFile(`${root}package.json`, "utf8"));
 
 // Few files keep start-up fast; commands stay separate chunks that are loaded on demand.
-await build({
+const built = await build({
   absWorkingDir: root,
   entryPoints: { main: "src/cli/main.ts" },
   outdir: "dist",
@@ -21,7 +21,13 @@ await build({
   sourcemap: "linked",
   define: { AEGIS_VERSION: JSON.stringify(version) },
   logLevel: "warning",
+  metafile: true,
 });
+// Chunks of earlier builds have other names and would pile up.
+for (const name of await readdir(`${root}dist`)) {
+  if (!(`dist/${name}` in built.metafile.outputs) && name !== "bin")
+    await rm(`${root}dist/${name}`, { force: true, recursive: true });
+}
 
 await mkdir(`${root}dist/bin`, { recursive: true });
 for (const part of ["harness", "native"]) {

@@ -24,14 +24,6 @@ export interface ExpandOptions {
   readonly onWord?: () => void;
 }
 
-/**
- * One word with variables replaced, quotes and escapes removed.
- * @throws AegisError DOCKERFILE_EXPANSION
- */
-export function expandWord(word: string, lookup: Lookup, options: ExpandOptions = {}): string {
-  return located(options.file, { startLine: 1, endLine: 1 }, () => lexWord(word, lookup, options));
-}
-
 /** Image and platform of a FROM, expanded in the scope of the ARGs before the first FROM. */
 export function expandFrom(
   stage: Stage,

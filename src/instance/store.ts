@@ -7,7 +7,7 @@ import path from "node:path";
 import type { InstanceId } from "../support/brands.js";
 import { AegisError, hasErrno } from "../support/errors.js";
 import { replaceFile, temporaryPath } from "../support/files.js";
-import type { AegisHome } from "../support/home.js";
+import { type AegisHome, removeSocketDirectory } from "../support/home.js";
 import { acquireLock, type HeldLock, tryLock, withLock } from "../support/locks.js";
 import { type Instance, type InstanceConfig, type InstanceState, isActive } from "./types.js";
 
@@ -181,5 +181,5 @@ export async function deleteInstance(home: AegisHome, id: InstanceId): Promise<v
     if (!hasErrno(error, "ENOENT")) throw error;
   });
   await rm(doomed, { recursive: true, force: true });
-  await rm(files.socketDir, { recursive: true, force: true });
+  removeSocketDirectory(files.socketDir);
 }

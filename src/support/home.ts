@@ -3,7 +3,7 @@
  * because a unix socket's path holds at most 107 bytes whatever the home directory is.
  */
 import { createHash } from "node:crypto";
-import { chmodSync, lstatSync, mkdirSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import { AegisError, hasErrno } from "./errors.js";
@@ -25,7 +25,7 @@ export interface AegisHome {
   /** Temporary files, on the same filesystem as everything above. */
   readonly tmp: string;
   readonly locks: string;
-  /** Short private directory for sockets, outside of the home; at most 40 bytes long. */
+  /** Short private directory for sockets, outside of the home; at most 40 bytes long; there while a machine needs it. */
   readonly sockets: string;
 }
 
@@ -50,8 +50,33 @@ export function openHome(env: NodeJS.ProcessEnv = process.env): AegisHome {
     locks: at("locks"),
     sockets: socketDirectory(root, env),
   };
-  for (const directory of Object.values(home)) privateDirectory(directory);
+  for (const directory of Object.values(home)) if (directory !== home.sockets) privateDirectory(directory);
   return home;
+}
+
+/** Makes an empty private directory for one machine's sockets, `<home.sockets>/<name>`. */
+export function createSocketDirectory(directory: string): void {
+  rmSync(directory, { recursive: true, force: true });
+  for (;;) {
+    privateDirectory(path.dirname(directory));
+    try {
+      mkdirSync(directory, { mode: 0o700 });
+      return;
+    } catch (error) {
+      // Another process may have removed the parent as empty in between.
+      if (!hasErrno(error, "ENOENT")) throw error;
+    }
+  }
+}
+
+/** Removes it, and the directory around it with the last one. */
+export function removeSocketDirectory(directory: string): void {
+  rmSync(directory, { recursive: true, force: true });
+  try {
+    rmdirSync(path.dirname(directory));
+  } catch (error) {
+    if (!hasErrno(error, "ENOTEMPTY", "EEXIST", "ENOENT")) throw error;
+  }
 }
 
 /** What the user has configured about registries: mirrors, own CAs, plain HTTP. */

@@ -1,12 +1,11 @@
 /** Real machines for tests: a private home, a busybox root disk made by our own writer, QEMU. Everything is gone afterwards. */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { type BootConfig, connectGuest, type Guest, type ProcessExit } from "../../src/guest/index.js";
 import { encodeText } from "../../src/support/brands.js";
-import { type AegisHome, openHome } from "../../src/support/home.js";
+import { type AegisHome, createSocketDirectory, openHome } from "../../src/support/home.js";
 import type { TreeEntry } from "../../src/support/tree.js";
 import { ensureBootFiles, type MachineSpec } from "../../src/vmm/index.js";
 import { writeImage } from "./ext4-image.js";
@@ -30,7 +29,7 @@ export function openBench(): Bench {
     directory,
     spec: async (change = {}) => {
       const socketDir = path.join(home.sockets, String(made++));
-      await mkdir(socketDir, { mode: 0o700 });
+      createSocketDirectory(socketDir);
       return {
         name: "test",
         memoryMiB: 256,

@@ -4,13 +4,13 @@
  * scratch disk after the machine has ended in order.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { availableParallelism, totalmem } from "node:os";
 import path from "node:path";
 import type { ForwardedSocket, GuestFile, GuestMount } from "../../guest/index.js";
 import { AegisError } from "../../support/errors.js";
-import type { AegisHome } from "../../support/home.js";
+import { type AegisHome, createSocketDirectory, removeSocketDirectory } from "../../support/home.js";
 import { type CacheDiskLease, cacheName, leaseCacheDisk } from "../cache/mounts.js";
 import type { Executor, RunOutcome, RunRequest } from "./types.js";
 
@@ -36,13 +36,13 @@ async function run(home: AegisHome, request: RunRequest): Promise<RunOutcome> {
   const socketDir = path.join(home.sockets, id);
   const consoleLog = path.join(home.tmp, `console-${id}.log`);
   const devices: Devices = { disks: [], mounts: [], files: [], sockets: [], caches: undefined };
-  await mkdir(socketDir, { mode: 0o700 });
+  createSocketDirectory(socketDir);
   try {
     await attach(home, request, devices);
     return await withMachine(home, request, { id, socketDir, consoleLog, devices });
   } finally {
     devices.caches?.release();
-    await rm(socketDir, { recursive: true, force: true });
+    removeSocketDirectory(socketDir);
     await rm(consoleLog, { force: true });
   }
 }

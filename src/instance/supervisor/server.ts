@@ -1,9 +1,11 @@
 /** The supervisor's side of its control socket: one connection, one operation. */
-import { chmod, mkdir, rm } from "node:fs/promises";
+
+import { chmod } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { GuestProcess } from "../../guest/types.js";
 import { AegisError } from "../../support/errors.js";
+import { createSocketDirectory } from "../../support/home.js";
 import { explainExit } from "../exits.js";
 import {
   type ClientMessage,
@@ -49,8 +51,7 @@ export interface AttachedClient {
 const mostUnread = 8 << 20;
 
 export async function serve(files: InstanceFiles, controls: Controls): Promise<Server> {
-  await rm(files.socketDir, { recursive: true, force: true });
-  await mkdir(files.socketDir, { recursive: true, mode: 0o700 });
+  createSocketDirectory(files.socketDir);
   const server = createServer((socket) => {
     socket.on("error", () => socket.destroy());
     void handle(socket, controls).catch((error: unknown) => {

@@ -2,13 +2,13 @@
  * The supervisor: one detached process per instance, for as long as the instance is up. It owns the machine and its network,
  * writes the log and the state, and answers commands on its socket. When it dies, however it dies, so does the machine.
  */
-import { readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { GuestEvent, GuestProcess } from "../../guest/types.js";
 import { createRedactor } from "../../secrets/redact.js";
 import type { InstanceId } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
-import type { AegisHome } from "../../support/home.js";
+import { type AegisHome, removeSocketDirectory } from "../../support/home.js";
 import { acquireLock, type HeldLock } from "../../support/locks.js";
 import { deferred } from "../deferred.js";
 import type { ExitStory } from "../exits.js";
@@ -251,7 +251,7 @@ class Supervisor implements Controls {
 
   async #cleanUp(): Promise<void> {
     if (this.config.autoRemove) await deleteInstance(this.home, this.config.id);
-    await rm(this.files.socketDir, { recursive: true, force: true });
+    removeSocketDirectory(this.files.socketDir);
   }
 
   /** Writes are queued, so that the last one is the one that stays. */

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { replaceFile } from "../../../src/support/files.js";
-import { openHome } from "../../../src/support/home.js";
+import { createSocketDirectory, openHome, removeSocketDirectory } from "../../../src/support/home.js";
 import { acquireLock, tryLock } from "../../../src/support/locks.js";
 
 let directory: string;
@@ -73,7 +73,18 @@ describe("openHome", () => {
     const home = openHome({ AEGIS_HOME: deep });
     expect((await stat(home.instances)).mode & 0o777).toBe(0o700);
     expect(home.sockets.length).toBeLessThanOrEqual(40);
-    await rm(home.sockets, { recursive: true });
+  });
+
+  it("has a directory for sockets only while one is needed", async () => {
+    const home = openHome({ AEGIS_HOME: directory });
+    const [first, second] = [path.join(home.sockets, "a"), path.join(home.sockets, "b")];
+    createSocketDirectory(first);
+    createSocketDirectory(second);
+    expect((await stat(home.sockets)).mode & 0o777).toBe(0o700);
+    removeSocketDirectory(first);
+    expect(await readdir(home.sockets)).toEqual(["b"]);
+    removeSocketDirectory(second);
+    await expect(stat(home.sockets)).rejects.toThrow("ENOENT");
   });
 
   it("refuses a home that is a file, with a code", async () => {
