@@ -17,11 +17,15 @@ const maxBacktrackingWildcards = 4;
 
 /**
  * A predicate on slash-separated relative paths.
+ * @param backtracking with more wildcards than this the path is matched by states
  * @throws Fault when the pattern is malformed
  */
-export function compileIgnorePattern(pattern: string): (path: string) => boolean {
+export function compileIgnorePattern(
+  pattern: string,
+  backtracking: number = maxBacktrackingWildcards,
+): (path: string) => boolean {
   const rewritten = rewrite(pattern);
-  if (rewritten.kind === "expression") return compileExpression(rewritten.source, pattern);
+  if (rewritten.kind === "expression") return compileExpression(rewritten.source, pattern, backtracking);
   if (rewritten.kind === "exact") return (path) => path === pattern;
   if (rewritten.kind === "prefix") {
     const prefix = pattern.slice(0, -2);
@@ -31,10 +35,10 @@ export function compileIgnorePattern(pattern: string): (path: string) => boolean
   return (path) => path.endsWith(suffix) || (suffix.startsWith("/") && path === suffix.slice(1));
 }
 
-function compileExpression(rewritten: string, pattern: string): (path: string) => boolean {
+function compileExpression(rewritten: string, pattern: string, backtracking: number): (path: string) => boolean {
   const tokens = tokenize(rewritten, pattern);
   const wildcards = tokens.filter((token) => token.kind !== "char" || token.many).length;
-  if (wildcards > maxBacktrackingWildcards) return (path) => runStates(tokens, [...path]);
+  if (wildcards > backtracking) return (path) => runStates(tokens, [...path]);
   const source = tokens.map(sourceOf).join("");
   const expression = new RegExp(`^${source}$`, "u");
   return (path) => expression.test(path);

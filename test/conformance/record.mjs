@@ -1,25 +1,7 @@
-// Records what the reference builder makes of the conformance cases: DOCKER=docker node test/conformance/record.mjs [suite...]
-// Needs root (owners of files) and a docker with buildx whose daemon stores images in containerd. Results go to recorded/.
-import { mkdtemp, rm } from "node:fs/promises";
+// Records what the reference builder makes of the conformance cases: DOCKER=docker node test/conformance/record.mjs [--all] [SUITE...]
+// Needs root (owners of files) and a docker with buildx whose daemon stores images in containerd. Results go to recorded/; cases
+// that have not changed keep theirs unless --all is given.
 import path from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import { build } from "esbuild";
+import { here, runBundled } from "./bundle.mjs";
 
-const here = path.dirname(fileURLToPath(import.meta.url));
-const work = await mkdtemp(path.join(here, ".record-"));
-try {
-  const outfile = path.join(work, "record.mjs");
-  await build({
-    entryPoints: [path.join(here, "lib/record.ts")],
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    packages: "external",
-    outfile,
-    logLevel: "warning",
-  });
-  const { record } = await import(pathToFileURL(outfile).href);
-  await record(path.join(here, "recorded"), process.argv.slice(2));
-} finally {
-  await rm(work, { recursive: true, force: true });
-}
+await runBundled("lib/record.ts", ({ record }) => record(path.join(here, "recorded"), process.argv.slice(2)));

@@ -1,5 +1,6 @@
 /** .dockerignore: what arrives of one tree under many lists of patterns, by hand and from a seeded generator. */
 import type { ConformanceCase, ContextEntry } from "../lib/case.js";
+import { random } from "../lib/random.js";
 
 const names = [
   "a",
@@ -133,17 +134,6 @@ const byHand: Readonly<Record<string, string>> = {
   "extensions in a directory": "src/**\n!src/**/*.ts\n",
   "a pattern longer than the path": "a/b/c/d/e\n",
 };
-
-/** Small, fast and the same everywhere (mulberry32). */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 function generated(count: number): readonly ConformanceCase[] {
   const next = random(20_261_122);
