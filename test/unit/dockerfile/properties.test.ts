@@ -76,7 +76,8 @@ const path = fc
     maxLength: 4,
   })
   .map((parts) => parts.join("/"));
-const piece = fc.oneof(alphabet, fc.constantFrom("*", "?", "[ab]", "[^a]", "[a-c]", "\\*", "\\a"));
+// Without negated classes: they match a slash, and Go then keeps to the first way that a star can be met.
+const piece = fc.oneof(alphabet, fc.constantFrom("*", "?", "[ab]", "[a-c]", "\\*", "\\a"));
 const pattern = fc.array(piece, { minLength: 1, maxLength: 7 }).map((pieces) => pieces.join(""));
 
 /** The plainest way to match: try everything. */
@@ -104,7 +105,7 @@ describe("file name patterns", () => {
   });
 
   test("match the same by states as by backtracking", () => {
-    const wild = fc.array(fc.oneof(piece, fc.constantFrom("**", "**/", "/**")), { minLength: 1, maxLength: 7 });
+    const wild = fc.array(fc.oneof(piece, fc.constantFrom("**", "**/", "/**", "[^a]")), { minLength: 1, maxLength: 7 });
     fc.assert(
       fc.property(wild, path, (pieces, name) => {
         const rule = pieces.join("");
