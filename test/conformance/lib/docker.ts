@@ -87,7 +87,8 @@ function errorOf(stderr: string): string {
   const line = stderr.split("\n").findLast((candidate) => candidate.startsWith("ERROR: "));
   return (line ?? stderr.slice(-300))
     .replace(/^ERROR: (failed to build: )?(failed to solve: )?/, "")
-    .replace(/\S*\/snapshots\/\d+\/fs/g, "")
+    .replace(/\S*\/(snapshots\/\d+\/fs|cachemounts\/buildkit\d+)/g, "")
+    .replace(/(failed to resolve source metadata for \S+): .*/s, "$1")
     .replace(/of ref [a-z0-9]+::[a-z0-9]+/g, "of ref")
     .trim();
 }

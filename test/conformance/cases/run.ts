@@ -1,0 +1,93 @@
+/** RUN and what it leaves; configuration and history on a base image. */
+import { baseImage, type ConformanceCase } from "../lib/case.js";
+
+const body: Readonly<Record<string, string>> = {
+  "a file is written": "RUN echo hi > /f",
+  "exec form": 'RUN ["/bin/sh", "-c", "echo $0 $1 > /f", "a", "b c"]',
+  "a file is removed": "RUN rm /plain",
+  "a directory is removed": "RUN rm -r /data",
+  "a directory is removed and made again": "RUN rm -r /data && mkdir /data && echo x > /data/new",
+  "a file becomes a directory": "RUN rm /plain && mkdir /plain && echo x > /plain/x",
+  "a directory becomes a file": "RUN rm -r /data && echo x > /data",
+  "a directory becomes a symlink": "RUN mv /data /moved && ln -s moved /data",
+  "only a mode changes": "RUN chmod 700 /plain /etc",
+  "only an owner changes": "RUN chown app:staff /plain /data",
+  "only a time changes": "RUN touch -d '2001-02-03 04:05:06' /plain",
+  "a file is moved": "RUN mv /data/file /data/renamed",
+  "a file is written and removed again": "RUN echo a > /x\nRUN rm /x",
+  "hard links": "RUN echo a > /x && ln /x /y && ln /x /z",
+  "a hard link to a file below": "RUN ln /plain /linked",
+  "one of two hard links is removed": "RUN echo a > /x && ln /x /y\nRUN rm /x",
+  symlinks: "RUN ln -s plain /s && ln -s /nowhere /t && ln -sfn other /link-to-data",
+  "fifo and devices": "RUN mkfifo /p && mknod /null c 1 3 && mknod /blk b 7 9",
+  "setuid, setgid and sticky": "RUN echo a > /x && chmod 6755 /x && mkdir /y && chmod 3777 /y",
+  "empty directories": "RUN mkdir -p /a/b/c",
+  "names with odd characters": "RUN touch \"/a b\" '/c\"d' /é '/back\\slash' && mkdir '/*'",
+  "a long name": "RUN f=$(printf '%0200d' 0) && mkdir -p /$f/$f && echo x > /$f/$f/$f",
+  "a name that looks like a whiteout's neighbour": "RUN touch /.w /.who /wh.x",
+  "a name in the top of a mount stays out": "RUN echo x > /dev/x; echo x > /tmp/y",
+  umask: "RUN umask > /u; touch /t; mkdir /d",
+  environment:
+    "ENV A=1\nARG B=2\nRUN env | grep -E '^(A|B|HOME|PATH|HOSTNAME|PWD|USER)=' | grep -v HOSTNAME | sort > /e",
+  "environment of a user": "USER app\nRUN env | grep -E '^(HOME|USER)=' > /tmp/e; id > /tmp/id; pwd >> /tmp/id",
+  "HOME from ENV": "ENV HOME=/elsewhere\nUSER app\nRUN echo $HOME > /tmp/e",
+  "a user by number": "USER 4321\nRUN id > /tmp/id; echo $HOME >> /tmp/id",
+  "a user and group by number": "USER 4321:8765\nRUN id > /tmp/id",
+  "a user with a group by name": "USER app:extra\nRUN id > /tmp/id",
+  "a user that is not there": "USER missing\nRUN id > /tmp/id",
+  "WORKDIR is made": "WORKDIR /w/x\nRUN pwd > f",
+  "WORKDIR is the user's": "USER app\nWORKDIR /w/x\nRUN echo a > f",
+  "WORKDIR that is there stays": "WORKDIR /data\nUSER app\nWORKDIR sub",
+  "WORKDIR through a link": "WORKDIR /link-to-data/new\nRUN pwd > /p",
+  "ARG in the environment": "ARG A=x\nRUN echo $A > /f",
+  "ARG without a value is not in the environment": "ARG A\nRUN echo ${A-unset} > /f",
+  "standard input is empty": "RUN cat > /f; wc -c < /f > /n",
+  "the status of the last command counts": "RUN false; true",
+  "a failing command": "RUN echo out; exit 3",
+  "a command that is not there": "RUN nothing-of-that-name",
+  "an exec form that is not there": 'RUN ["/nothing"]',
+  "SHELL is used": 'SHELL ["/bin/sh", "-ec"]\nRUN echo $- > /f',
+  "a here-document is a script": "RUN <<EOF\necho a > /f\necho $HOME >> /f\nEOF",
+  "a here-document with a shebang": "RUN <<EOF\n#!/bin/cat\nhello\nEOF\nRUN <<EOF\n#!/bin/sh\necho $0 > /f\nEOF",
+  "a here-document for a command": "RUN cat <<EOF > /f\n$HOME '$x'\nEOF\nRUN cat <<'EOF' > /g\n$HOME\nEOF",
+  "here-documents with tabs": "RUN cat <<-A > /f && cat <<B > /g\n\t\tone\n\tA\n\ttwo\nB",
+  "a here-document that fails midway": "RUN <<EOF\nfalse\necho a > /f\nEOF",
+  "a here-document with another descriptor": "RUN cat 3<<EOF <&3 > /f\nx\nEOF",
+  "resolv.conf, hosts and hostname stay out": "RUN test -s /etc/resolv.conf && test -s /etc/hosts && echo ok > /f",
+  "a bind mount": "RUN --mount=target=/m cp /m/Dockerfile /f",
+  "a bind mount of a file": "RUN --mount=source=Dockerfile,target=/m/x cp /m/x /f",
+  "a bind mount is read-only": "RUN --mount=target=/m echo x > /m/y || echo no > /f",
+  "writes to a bind mount are lost":
+    "RUN --mount=target=/m,rw echo x > /m/y && cat /m/y > /f\nRUN --mount=target=/m test ! -e /m/y",
+  "a bind mount from a stage": `RUN echo a > /a\nFROM ${baseImage}\nRUN --mount=from=0,source=/a,target=/m cp /m /f`,
+  "a tmpfs mount": "RUN --mount=type=tmpfs,target=/data echo x > /data/y && ls /data > /f",
+  "a cache mount":
+    "RUN --mount=type=cache,target=/c,id=conformance-cache,uid=5,gid=6,mode=0711 stat -c '%u %g %a' /c > /f",
+  "a secret that is not given": "RUN --mount=type=secret,id=x test ! -e /run/secrets/x && echo none > /f",
+  "a secret that is required": "RUN --mount=type=secret,id=x,required true",
+  "a mount point that is not there is left": "RUN --mount=type=tmpfs,target=/new/point true",
+  "no network": "RUN --network=none ls /sys/class/net > /f",
+  "VOLUME keeps what is written after it": "VOLUME /v\nRUN mkdir -p /v && echo x > /v/y",
+  "an empty layer": "RUN true",
+  "history of many":
+    'ENV A=1 B="two words"\nLABEL l=1 m="x y"\nEXPOSE 80 443/udp 9000-9002\nVOLUME /v /w\nUSER app\nWORKDIR /data\nSTOPSIGNAL SIGINT\nCMD ["a", "b"]\nENTRYPOINT ["e"]\nHEALTHCHECK --interval=5s CMD x\nSHELL ["/bin/sh", "-c"]\nONBUILD RUN x\nARG Z=1\nRUN echo $Z > /tmp/z\nCOPY Dockerfile /data/\nADD Dockerfile /data/x',
+  "history of shell forms":
+    "CMD a b\nENTRYPOINT c 'd e'\nHEALTHCHECK NONE\nMAINTAINER me <me@x>\nRUN echo \"quoted\" &&\\\n    echo 'two'   > /dev/null",
+  "history of here-documents": "RUN <<EOF\necho a\necho b > /x\nEOF\nCOPY <<EOF /f\nbody\nEOF",
+  "history of copies":
+    'COPY --chown=1:2 Dockerfile /a/\nCOPY --chmod=600 --link Dockerfile /b\nCOPY ["Dockerfile", "/c d"]\nADD --chown=app Dockerfile /d\nCOPY --from=conformance-base:1 /plain /e',
+  "history of ARG": 'ARG A\nARG B=1 C=$B\nARG D="x y"\nRUN true',
+  "ONBUILD fires":
+    `ONBUILD RUN echo fired > /f\nONBUILD ENV A=1\nONBUILD COPY Dockerfile /d\nFROM 0base\nRUN echo $A > /g`.replace(
+      "FROM 0base",
+      "FROM first",
+    ),
+  "the configuration is inherited":
+    'ENV A=1\nLABEL l=1\nEXPOSE 80\nVOLUME /v\nUSER app\nWORKDIR /data\nSTOPSIGNAL SIGINT\nENTRYPOINT ["e"]\nCMD ["c"]\nHEALTHCHECK CMD x\nFROM first\nENV A=2 B=$A\nLABEL l=2 k=3\nEXPOSE 81',
+  "environment keeps its order": "ENV A=1 B=2 C=3\nENV B=9 D=4\nENV A=8\nENV PATH=/x:$PATH",
+};
+
+export const run: readonly ConformanceCase[] = Object.entries(body).map(([name, lines]) => ({
+  name,
+  dockerfile: `FROM ${baseImage} AS first\n${lines}\n`,
+}));
