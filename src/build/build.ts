@@ -118,7 +118,11 @@ class Session {
 
   #plan(dockerfile: Dockerfile): Plan {
     const { request } = this.#environment;
-    const platform = platformArgs(request.platform, hostPlatform(), request.target ?? "default");
+    const platform = platformArgs(
+      request.platform,
+      hostPlatform(),
+      targetStage(dockerfile, request.target).name ?? "default",
+    );
     const globals: Record<string, string> = {};
     const lookup = lookupIn(globals, platform);
     for (const instruction of dockerfile.globalArgs) {
@@ -184,7 +188,8 @@ class Session {
   async #baseImage(reference: string, platform: Platform, label: string, stage: Stage): Promise<BuiltStage> {
     const environment = this.#environment;
     if (reference === "scratch") {
-      const draft = scratchDraft(platform);
+      // Whatever --platform says: nothing of that platform is in it.
+      const draft = scratchDraft(environment.request.platform);
       return { draft, roots: RootStack.of(environment, []), scope: Scope.empty(), inherited: 0 };
     }
     const steps = stage.instructions.filter(({ kind }) => ["RUN", "COPY", "ADD", "WORKDIR"].includes(kind)).length + 1;

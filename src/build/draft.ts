@@ -14,27 +14,34 @@ export interface ImageDraft {
 
 const comment = "buildkit.dockerfile.v0";
 
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /** `FROM scratch`: Docker's default PATH and `/` to work in. */
 export const scratchDraft = (platform: Platform): ImageDraft => ({
   platform,
-  config: { Env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], WorkingDir: "/" },
+  config: { Env: [defaultPath], WorkingDir: "/" },
   history: [],
   layers: [],
 });
 
-/** `FROM image`. */
+/** `FROM image`. An image that sets no PATH gets the default one, behind what it sets. */
 export function draftOf(image: StoredImage): ImageDraft {
   const { config, manifest } = image;
   const layers = manifest.layers.map((descriptor, i) => ({ descriptor, diffId: config.rootfs.diff_ids[i]! }));
   const { architecture, os, variant } = config;
   return {
     platform: { architecture, os, ...(variant === undefined ? {} : { variant }) },
-    config: config.config ?? {},
+    config: withPath(config.config ?? {}),
     author: config.author,
     history: config.history ?? [],
     layers,
     created: config.created,
   };
+}
+
+function withPath(config: RuntimeConfig): RuntimeConfig {
+  const env = config.Env ?? [];
+  return env.some((pair) => pair.startsWith("PATH=")) ? config : { ...config, Env: [...env, defaultPath] };
 }
 
 /** Applies a config instruction: what changes, and its line of history. */

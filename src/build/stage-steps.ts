@@ -1,6 +1,7 @@
 /** From expanded instructions to steps: what each needs of the stage's state is fixed here, before its key is made. */
 import { createIgnoreMatcher } from "../dockerfile/dockerignore.js";
 import { excerpt } from "../dockerfile/errors.js";
+import { heredocMark } from "../dockerfile/heredoc.js";
 import type { Dockerfile, InstructionOf } from "../dockerfile/types.js";
 import type { Platform, RuntimeConfig } from "../oci/types.js";
 import { AegisError } from "../support/errors.js";
@@ -52,7 +53,7 @@ export async function copyLayerStep(instruction: InstructionOf<"COPY" | "ADD">, 
   const { signal } = at.environment.request;
   return copyStep(
     {
-      createdBy: `${instruction.source} # buildkit`,
+      createdBy: copyHistory(instruction),
       sources: instruction.sources.filter((source) => !remote.includes(source)),
       downloads: remote.map((url) => once(() => download(home.cache, url, checksum, signal))),
       heredocs: instruction.heredocs,
@@ -81,6 +82,13 @@ function once<T>(body: () => Promise<T>): () => Promise<T> {
     result ??= body();
     return result;
   };
+}
+
+/** What history says of COPY and ADD: expanded words, and of the flags only those that change the files themselves. */
+function copyHistory({ kind, chown, chmod, sources, heredocs, destination }: InstructionOf<"COPY" | "ADD">): string {
+  const flags = [chown === undefined ? [] : `--chown=${chown}`, chmod === undefined ? [] : `--chmod=${chmod}`].flat();
+  const words = [...flags, ...sources, ...heredocs.map(({ name }) => `<<${name}`), destination];
+  return `${kind} ${words.join(" ")} # buildkit`;
 }
 
 /** Absolute, the trailing slash kept: it says that the destination is a directory. */
@@ -127,7 +135,7 @@ export async function runLayerStep(
       command: argv.join(" "),
       env: at.scope.environment(),
       quietEnv,
-      cwd: at.config.WorkingDir || "/",
+      cwd: joinWorkdir("/", at.config.WorkingDir || "/"),
       user: at.config.User ?? "",
       network: instruction.network === "default" ? request.network : instruction.network,
       privileged: instruction.security === "insecure",
@@ -152,8 +160,7 @@ function runWords(
   const { command, heredocs } = instruction;
   const [first] = heredocs;
   if (command.form === "exec" || first === undefined) return { argv: commandWords(command, config), files: [] };
-  const alone = /^\d*<<-?(["']?)[^\s"'<]+\1$/.test(command.text.trim());
-  if (!alone) {
+  if (heredocMark(command.text) === undefined) {
     const text = [command.text, ...heredocs.map(({ raw, name }) => `${raw}${name}`)].join("\n");
     return { argv: commandWords({ form: "shell", text }, config), files: [] };
   }
@@ -162,7 +169,7 @@ function runWords(
   const target = `/dev/pipes/${first.name}`;
   const content = Buffer.from(first.content);
   return {
-    argv: [target],
+    argv: commandWords({ form: "shell", text: target }, config),
     files: [{ type: "file", executable: true, target, content, mode: 0o755, uid: 0, gid: 0 }],
   };
 }

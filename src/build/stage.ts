@@ -152,9 +152,11 @@ class StageBuilder {
   }
 
   async #workdir(instruction: InstructionOf<"WORKDIR">, shown: string): Promise<void> {
-    const path = joinWorkdir(this.draft.config.WorkingDir || "/", instruction.path);
+    // An absolute path is recorded as it is written, the reference cleans it only where it is used.
+    const { path: written } = instruction;
+    const path = written.startsWith("/") ? written : joinWorkdir(this.draft.config.WorkingDir || "/", written);
     this.draft = { ...this.draft, config: { ...this.draft.config, WorkingDir: path } };
-    if (path === "/") {
+    if (joinWorkdir("/", path) === "/") {
       this.draft = withConfig(this.draft, {}, `WORKDIR ${path}`, this.#epochTime());
       return;
     }

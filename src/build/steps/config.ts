@@ -51,7 +51,7 @@ export function configChange(
       };
     }
     case "EXPOSE": {
-      const ports = [...new Set(exposedPorts(instruction.ports))].sort();
+      const ports = [...new Set(exposedPorts(instruction.ports))];
       const all = { ...config.ExposedPorts, ...Object.fromEntries(ports.map((port) => [port, {}])) };
       return { change: { ExposedPorts: all }, createdBy: `EXPOSE [${ports.join(" ")}]` };
     }

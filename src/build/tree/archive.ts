@@ -102,7 +102,8 @@ async function put(
     return;
   }
   const file: NewFile = {
-    node: { ...owned, type: entry.type },
+    // Linux knows no modes of symlinks, whatever an archive says.
+    node: { ...owned, type: entry.type, mode: entry.type === "symlink" ? 0o777 : entry.mode },
     content: entry.type === "file" ? { kind: "spool", read: (sink) => spool.read(content, sink) } : undefined,
   };
   changes.put(target, file);

@@ -48,6 +48,7 @@ export async function copyInto(
   const copier = new Copier(changes, from, options);
   if (node.type === "directory") {
     if (present && present.type !== "directory") throw notDirectory(target);
+    if (!present) await changes.mkdirAll(target, options.chmod?.octal ?? 0o755, options.owner ?? { uid: 0, gid: 0 });
     await copier.directory(followed, node, target, "" as ByteString, false);
   } else {
     const inside = present?.type === "directory";
