@@ -6,12 +6,14 @@ import { existsSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { expandFrom, expandInstruction } from "../dockerfile/expand.js";
+import { lintDockerfile } from "../dockerfile/lint/lint.js";
 import { parseDockerfile } from "../dockerfile/parser.js";
 import { baseStage, reachableStages, targetStage } from "../dockerfile/stages.js";
 import type { Dockerfile, Stage } from "../dockerfile/types.js";
 import { hostPlatform, parsePlatform } from "../oci/platforms.js";
 import { type ImageStore, openImageStore } from "../oci/store.js";
 import type { Platform } from "../oci/types.js";
+import { AegisError } from "../support/errors.js";
 import { sweepTemporary, temporaryPath } from "../support/files.js";
 import type { AegisHome } from "../support/home.js";
 import { openStepCache } from "./cache/steps.js";
@@ -89,6 +91,7 @@ class Session {
     const { request } = this.#environment;
     const found = await findDockerfile(request);
     const dockerfile = parseDockerfile(found.text, { filename: found.name, dialect: found.dialect });
+    this.#check(dockerfile);
     for (const { rule, message, range } of dockerfile.warnings) {
       this.#progress.warn({ rule, text: message, line: range.startLine });
     }
@@ -114,6 +117,21 @@ class Session {
       for (const output of request.outputs) await deliver(this.#environment, output, result, stored);
     }
     return stored;
+  }
+
+  /** `# check=error=true`: warnings that it doesn't skip fail the build before anything is built. */
+  #check(dockerfile: Dockerfile): void {
+    const { buildArgs } = this.#environment.request;
+    const check = buildArgs.BUILDKIT_DOCKERFILE_CHECK ?? dockerfile.directives.check;
+    if (check === undefined) return;
+    const { failed, warnings } = lintDockerfile(dockerfile, { buildArgs, check });
+    if (!failed) return;
+    const rules = [...new Set(warnings.map(({ rule }) => rule))].join(", ");
+    const lines = warnings.map(({ range, rule, message }) => `  ${range.startLine}: ${rule}: ${message}`);
+    throw new AegisError("CHECK_FAILED", `${dockerfile.file.name} breaks rules that fail the build: ${rules}`, {
+      hint: "mend what is listed, or leave a rule out: # check=skip=RuleName;error=true",
+      context: lines.join("\n"),
+    });
   }
 
   #plan(dockerfile: Dockerfile): Plan {

@@ -52,20 +52,25 @@ export async function resolveUser(view: TreeView, spec: string): Promise<Resolve
 /**
  * Whose files `--chown` makes: names are looked up, numbers are taken as they are; a user alone brings its primary group, or
  * for a number the same number.
- * @throws AegisError USER_UNKNOWN
+ * @throws AegisError USER_UNKNOWN for a name where there is no passwd or group to look in
  */
 export async function resolveOwner(view: TreeView, spec: string): Promise<Owner> {
   const [userPart, groupPart] = split(spec);
   let uid = userPart === "" ? 0 : numeric(userPart);
   let gid = uid;
   if (uid === undefined) {
-    const entry = (await readPasswd(view)).find((it) => it.name === userPart);
-    if (!entry) throw unknown("user", userPart);
-    ({ uid, gid } = entry);
+    const passwd = await readPasswd(view);
+    const entry = passwd.find((it) => it.name === userPart);
+    if (passwd.length === 0) throw unknown("user", userPart);
+    // As in the reference a name that passwd lacks is root, and one that group lacks changes nothing.
+    uid = entry?.uid ?? 0;
+    gid = entry?.gid ?? 0;
   }
   if (groupPart !== undefined && groupPart !== "") {
-    gid = numeric(groupPart) ?? (await readGroups(view)).find((it) => it.name === groupPart)?.gid;
-    if (gid === undefined) throw unknown("group", groupPart);
+    const number = numeric(groupPart);
+    const groups = number === undefined ? await readGroups(view) : [];
+    if (number === undefined && groups.length === 0) throw unknown("group", groupPart);
+    gid = number ?? groups.find((it) => it.name === groupPart)?.gid ?? gid;
   }
   return { uid, gid: gid ?? uid };
 }

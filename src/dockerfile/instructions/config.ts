@@ -77,8 +77,11 @@ export function checkDescription(names: readonly string[], statement: Statement,
 export function readPorts(statement: Statement): readonly string[] {
   atLeastOne(statement);
   noFlags(statement);
-  return splitWhitespace(statement.rest);
+  // Sorted as they are written, which the order in an image's history shows.
+  return splitWhitespace(statement.rest).sort(byBytes);
 }
+
+const byBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
 
 export function readVolumes(statement: Statement): readonly string[] {
   atLeastOne(statement);
