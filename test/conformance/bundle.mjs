@@ -11,7 +11,14 @@ export async function runBundled(entry, body) {
   try {
     // As deep as the sources, so that paths relative to a module lead to the same place.
     const outfile = path.join(work, "entry.mjs");
-    const settings = { bundle: true, platform: "node", format: "esm", packages: "external", logLevel: "warning" };
+    const settings = {
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      packages: "external",
+      logLevel: "warning",
+      target: "node20",
+    };
     await build({ ...settings, entryPoints: [path.join(here, entry)], outfile });
     return await body(await import(pathToFileURL(outfile).href));
   } finally {

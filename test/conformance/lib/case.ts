@@ -59,3 +59,5 @@ export type Recorded =
 export const baseImage = "conformance-base:1";
 /** Modification time of everything in a context, in seconds. */
 export const contextTime = 981_173_106;
+/** A recorder adds up to this to it, lest a builder takes one case's files for another's. */
+export const timeSpread = 1_000_000;

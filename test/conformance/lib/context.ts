@@ -11,7 +11,11 @@ const compressors = { gzip: ["gzip", "-n"], bzip2: ["bzip2"], xz: ["xz"], zstd: 
 const suffixes = { gzip: ".gz", bzip2: ".bz2", xz: ".xz", zstd: ".zst" } as const;
 
 /** Fills an existing empty directory: the Dockerfile and all context entries. */
-export async function writeContext(directory: string, item: ConformanceCase): Promise<void> {
+export async function writeContext(
+  directory: string,
+  item: ConformanceCase,
+  time: number = contextTime,
+): Promise<void> {
   const entries = Object.entries(item.context ?? {});
   for (const [name, entry] of [["Dockerfile", item.dockerfile] as const, ...entries]) {
     const target = path.join(directory, name);
@@ -22,9 +26,9 @@ export async function writeContext(directory: string, item: ConformanceCase): Pr
   const all = execFileSync("find", [directory, "-depth", "-print0"]).toString().split("\0").filter(Boolean);
   for (const found of all) {
     lchownSync(found, 1000, 1000);
-    await lutimes(found, contextTime, contextTime);
+    await lutimes(found, time, time);
   }
-  await utimes(directory, contextTime, contextTime);
+  await utimes(directory, time, time);
 }
 
 async function writeEntry(root: string, target: string, entry: ContextEntry): Promise<void> {

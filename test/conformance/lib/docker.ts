@@ -33,12 +33,12 @@ export function docker(
 }
 
 /** Builds one case and reads what came out. */
-export async function recordWithDocker(item: ConformanceCase, base: ReadImage): Promise<Recorded> {
+export async function recordWithDocker(item: ConformanceCase, base: ReadImage, time: number): Promise<Recorded> {
   const work = await mkdtemp(path.join(tmpdir(), "conformance-"));
   try {
     const context = path.join(work, "context");
     const layout = path.join(work, "layout");
-    await writeContext(await directory(context), item);
+    await writeContext(await directory(context), item, time);
     if (item.check) return await recordCheck(context);
     const flags = ["--progress=plain", "--network=host", "--provenance=false", "--no-cache", ...(item.flags ?? [])];
     const output = ["--output", `type=oci,tar=false,dest=${layout}`];

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { gunzipSync } from "node:zlib";
 import tar from "tar-stream";
-import { contextTime, type Recorded } from "./case.js";
+import { contextTime, type Recorded, timeSpread } from "./case.js";
 
 interface Descriptor {
   readonly mediaType: string;
@@ -42,8 +42,27 @@ export async function readImage(layout: string, descriptor?: { readonly digest: 
     config: { ...rest, config: config ?? {} },
     history: (history ?? []).map(({ created: _, ...entry }: Record<string, unknown>) => entry),
     layers: manifest.layers?.length ?? 0,
-    tree: entries,
+    tree: withFirstNames(entries),
   };
+}
+
+/** Of the names of one file the first is the file and the others link to it, whichever a layer wrote down as what. */
+function withFirstNames(entries: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  const result = new Map(entries);
+  const groups = new Map<string, string[]>();
+  for (const [name, line] of entries) {
+    const target = /^link .* -> (.*)$/s.exec(line)?.[1]?.replace(/^\/+/, "");
+    if (target !== undefined) groups.set(target, [...(groups.get(target) ?? [target]), name]);
+  }
+  for (const [target, names] of groups) {
+    const file = entries.get(target);
+    const [first, ...others] = names.sort();
+    if (file === undefined) continue;
+    result.set(first!, file);
+    for (const name of others)
+      result.set(name, `${file.replace(/^file/, "link").replace(/("|\d+ bytes).*/s, "")}-> ${first}`);
+  }
+  return result;
 }
 
 /** Entries as lines: path, type, mode, owner, what it is, and the time when it is the context's. */
@@ -81,8 +100,15 @@ function describe(header: tar.Header, content: Buffer): string {
   const seconds =
     pax.mtime === undefined ? Math.floor((header.mtime?.getTime() ?? 0) / 1000) : Math.floor(Number(pax.mtime));
   const mode = (header.mode ?? 0).toString(8).padStart(4, "0");
+  // When a directory gets its last entry is a matter of luck.
   const time =
-    seconds === contextTime ? "kept" : Math.abs(seconds * 1000 - Date.now()) < 86_400_000 ? "now" : String(seconds);
+    header.type === "directory"
+      ? "-"
+      : seconds >= contextTime && seconds < contextTime + timeSpread
+        ? "kept"
+        : Math.abs(seconds * 1000 - Date.now()) < 86_400_000
+          ? "now"
+          : String(seconds);
   const fields: (string | undefined)[] = [String(header.type), mode, `${uid}:${gid}`, time];
   if (header.type === "file") fields.push(shown(content));
   if (header.type === "symlink" || header.type === "link") fields.push(`-> ${header.linkname}`);

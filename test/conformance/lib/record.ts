@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { suites } from "../cases/index.js";
 import { writeBaseTar } from "./base.js";
-import type { ConformanceCase } from "./case.js";
+import { type ConformanceCase, contextTime, timeSpread } from "./case.js";
 import { importBase, recordWithDocker } from "./docker.js";
 import { readRecording, writeRecording } from "./recordings.js";
 
@@ -25,7 +25,7 @@ export async function record(directory: string, only: readonly string[]): Promis
         const input = inputOf(item);
         const before = known[item.name];
         if (before !== undefined && before.input === input) return before;
-        return { input, ...(await recordWithDocker(item, base)) };
+        return { input, ...(await recordWithDocker(item, base, contextTime + Math.floor(Math.random() * timeSpread))) };
       });
       const recording = Object.fromEntries(cases.map((item, index) => [item.name, results[index]!]));
       writeRecording(file, recording);
