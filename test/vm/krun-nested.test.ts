@@ -36,7 +36,7 @@ test("aegis inside a machine boots a second machine with libkrun: control port, 
   copyAegis(path.join(context, "aegis"));
   const parts = unpackedParts(openHome({ ...env, AEGIS_HOME: path.join(homedir(), ".aegis") }))[0];
   expect(parts, "set-up has unpacked gvproxy and libkrunfw").toBeDefined();
-  cpSync(parts!.root, path.join(context, "deps"), { recursive: true });
+  cpSync(parts!.root, path.join(context, "deps"), { recursive: true, verbatimSymlinks: true });
   cpSync(await baseImage("busybox:latest"), path.join(context, "busybox.tar"));
   // What libkrun links with besides the C library.
   cpSync(realpathSync(libcapNg()), path.join(context, "libcap-ng.so.0"));
