@@ -1,11 +1,12 @@
 /** What the home takes on disk, by kind, and how much of it nothing needs. */
 import { lstat, readdir } from "node:fs/promises";
 import path from "node:path";
-import { listInstances } from "../instance/store.js";
+import { disksOfInstances, listInstances } from "../instance/store.js";
 import { isActive } from "../instance/types.js";
 import { familiarName } from "../oci/references.js";
 import { reachable } from "../oci/store/images.js";
 import type { ImageStore } from "../oci/store.js";
+import { collectDisks } from "../rootfs/collect.js";
 import type { Digest } from "../support/brands.js";
 import { hasErrno } from "../support/errors.js";
 import type { AegisHome } from "../support/home.js";
@@ -35,12 +36,11 @@ export interface HomeUsage {
 export async function measureHome(home: AegisHome): Promise<HomeUsage> {
   const instances = await listInstances(home);
   const running = instances.filter(({ state }) => isActive(state.status));
-  const { kind, images } = await withStore(home, (store) => measureImages(home, store));
-  const disks = (await readdir(home.disks)).filter((name) => name.endsWith(".ext4"));
-  const used = new Set(
-    instances.flatMap(({ config }) => config.image.lowers.map((lower) => path.basename(lower.path))),
-  );
-  const idle = disks.filter((name) => !used.has(name));
+  const { kind, images, idle } = await withStore(home, async (store) => ({
+    ...(await measureImages(home, store)),
+    idle: await collectDisks(home, store, { dryRun: true, keep: () => disksOfInstances(home) }),
+  }));
+  const disks = (await readdir(home.disks)).filter((name) => /^[^.].*\.ext4$/.test(name));
   const volumes = await readdir(home.volumes);
   return {
     kinds: [
@@ -48,9 +48,9 @@ export async function measureHome(home: AegisHome): Promise<HomeUsage> {
       {
         type: "Image disks",
         total: disks.length,
-        active: disks.length - idle.length,
+        active: disks.length - idle.names.length,
         size: await allocated(home.disks),
-        reclaimable: await sum(idle.map((name) => allocated(path.join(home.disks, name)))),
+        reclaimable: idle.bytes,
       },
       {
         type: "Instances",

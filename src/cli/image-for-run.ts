@@ -5,16 +5,20 @@ import { imageSettings } from "../instance/image-settings.js";
 import type { RunRequest } from "../instance/start.js";
 import { beginImage, type EnsureOptions } from "../oci/ensure.js";
 import { parsePlatform } from "../oci/platforms.js";
-import type { ImageStore } from "../oci/store.js";
+import { type ImageStore, openImageStore } from "../oci/store.js";
 import type { Platform } from "../oci/types.js";
 import { ensureRootDisks } from "../rootfs/disks.js";
 import { AegisError } from "../support/errors.js";
 import type { AegisHome } from "../support/home.js";
 import { usageError } from "./argv.js";
-import { registryOptions, withStore } from "./images.js";
+import { registryOptions } from "./images.js";
 import { transferReporter } from "./render/transfer.js";
 
-export type ImageForRun = Pick<RunRequest, "reference" | "image" | "root" | "settings">;
+export interface ImageForRun {
+  readonly request: Pick<RunRequest, "reference" | "image" | "root" | "settings">;
+  /** Until then the image and its disks are safe from collection; later the instance keeps them. */
+  release(): Promise<void>;
+}
 
 /** @throws AegisError IMAGE_NOT_FOUND, NOTHING_BUILT */
 export async function findImage(
@@ -29,15 +33,20 @@ export async function findImage(
   const last = asked.reference === undefined ? await lastBuild(home, process.cwd()) : undefined;
   const wanted = asked.reference ?? last!.image;
   const platform = asked.platform === undefined ? undefined : parsePlatform(asked.platform);
-  return await withStore(home, async (store) => {
+  const store = await openImageStore(home.images);
+  try {
     const { image, root } = await present(home, store, wanted, asked, platform);
-    return {
+    const request = {
       reference: asked.reference ?? last!.name ?? path.basename(process.cwd()),
       image,
       root,
       settings: imageSettings(image.config.config?.Labels),
     };
-  });
+    return { request, release: () => store.close() };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
 }
 
 async function present(
@@ -46,7 +55,7 @@ async function present(
   wanted: string,
   asked: { readonly reference: string | undefined; readonly pull: string; readonly note: (line: string) => void },
   platform: Platform | undefined,
-): Promise<Pick<ImageForRun, "image" | "root">> {
+): Promise<Pick<RunRequest, "image" | "root">> {
   const { pull } = asked;
   if (pull !== "missing" && pull !== "always" && pull !== "never") {
     throw usageError(`--pull is missing, always or never, not "${pull}"`, "run");

@@ -97,6 +97,16 @@ export async function listInstances(home: AegisHome): Promise<readonly Instance[
     .sort((a, b) => (a.config.createdAt < b.config.createdAt ? -1 : 1));
 }
 
+/** Paths of the image disks that instances lie on, or would after a rollback. */
+export async function disksOfInstances(home: AegisHome): Promise<readonly string[]> {
+  const all = await listInstances(home);
+  const previous = await Promise.all(
+    all.map(({ config }) => readJson<InstanceConfig>(filesOf(home, config.id).previousConfig)),
+  );
+  const configs = [...all.map(({ config }) => config), ...previous.filter((config) => config !== undefined)];
+  return configs.flatMap(({ image }) => image.lowers.map((lower) => lower.path));
+}
+
 /** One instance, or undefined when it is gone. @throws AegisError INSTANCE_SCHEMA */
 export async function readInstance(home: AegisHome, id: InstanceId): Promise<Instance | undefined> {
   const files = filesOf(home, id);

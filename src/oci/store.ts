@@ -49,6 +49,8 @@ export interface ResolveOptions {
 export interface ImageStore {
   readonly root: string;
   readonly leases: LeaseBook;
+  /** Keeps what goes by these keys, blobs and others' things, from being collected until the store is closed. */
+  pin(...keys: readonly string[]): Promise<void>;
   /** True when the blob is here; it is then safe from collection until this process ends. */
   hasBlob(digest: Digest): Promise<boolean>;
   /** Where the blob lies; only for blobs that `hasBlob` confirmed. */
@@ -89,9 +91,9 @@ export async function openImageStore(root: string): Promise<ImageStore> {
   await initialiseLayout(root);
   const leases = openLeases(path.join(root, ".leases"));
   let lease: Promise<Lease> | undefined;
-  const pin = async (...digests: readonly Digest[]) => {
+  const pin = async (...keys: readonly string[]) => {
     lease ??= leases.open();
-    await (await lease).add(...digests);
+    await (await lease).add(...keys);
   };
   const records = async () => images.recordsOf(await readLayout(root));
 
@@ -166,6 +168,7 @@ export async function openImageStore(root: string): Promise<ImageStore> {
   return {
     root,
     leases,
+    pin,
     async hasBlob(digest) {
       await pin(digest);
       return await blobs.hasBlob(root, digest);

@@ -77,6 +77,9 @@ function outgrown(stack: LayerStack, length: number): boolean {
   return delta > smallDelta && delta > bytes(stack.layers.slice(0, length));
 }
 
+/** What a lease calls the disk of this file name. */
+export const diskKey = (name: string): string => `disk:${name}`;
+
 /** 16 bytes that follow from a disk's name, marked as a UUID of version 8 (RFC 9562). */
 export function diskUuid(disk: ImageDisk): Buffer {
   const uuid = createHash("sha256").update(path.basename(disk.path)).digest().subarray(0, 16);

@@ -10,7 +10,17 @@ import type { Descriptor, ImageConfig } from "../oci/types.js";
 import { replaceFile, sweepTemporary } from "../support/files.js";
 import type { AegisHome } from "../support/home.js";
 import { withLock } from "../support/locks.js";
-import { baseDisk, chainOf, chooseBase, deltaDisk, diskUuid, exists, type LayerStack, layerStack } from "./chains.js";
+import {
+  baseDisk,
+  chainOf,
+  chooseBase,
+  deltaDisk,
+  diskKey,
+  diskUuid,
+  exists,
+  type LayerStack,
+  layerStack,
+} from "./chains.js";
 import { openDisk } from "./disk-tree.js";
 import { type StreamOptions, streamLayers } from "./layer-stream.js";
 import { LayerMerger, NotADelta } from "./merge.js";
@@ -24,14 +34,17 @@ export interface RootImage {
   readonly baseLayers?: number | undefined;
 }
 
+/** Where layers come from, and what keeps the disks from being collected until it is closed. */
+export type DiskSource = Pick<ImageStore, "openBlob" | "pin">;
+
 /**
  * The disks of an image, assembled when they are not there yet. Concurrent processes share the work; a kill at any instant
- * leaves nothing half-visible.
+ * leaves nothing half-visible. The disks are safe from collection until the store is closed.
  * @throws AegisError IMAGE_INCONSISTENT, LAYER_CORRUPT, and whatever reading layers and writing ext4 throw
  */
 export async function ensureRootDisks(
   home: Pick<AegisHome, "disks" | "locks">,
-  store: Pick<ImageStore, "openBlob">,
+  store: DiskSource,
   image: RootImage,
   options: StreamOptions = {},
 ): Promise<RootDisks> {
@@ -51,13 +64,13 @@ export async function ensureRootDisks(
 
 async function ensureBase(
   home: Pick<AegisHome, "disks" | "locks">,
-  store: Pick<ImageStore, "openBlob">,
+  store: DiskSource,
   stack: LayerStack,
   length: number,
   options: StreamOptions,
 ): Promise<ImageDisk> {
   const disk = baseDisk(home, stack, length);
-  await ensureDisk(home, disk, async (fd) => {
+  await ensureDisk(home, store, disk, async (fd) => {
     await using writer = createExt4Writer({ fd }, { uuid: diskUuid(disk) });
     const merger = new LayerMerger(writer);
     await streamLayers(store, stack.layers.slice(0, length), merger, options);
@@ -69,14 +82,14 @@ async function ensureBase(
 
 async function ensureDelta(
   home: Pick<AegisHome, "disks" | "locks">,
-  store: Pick<ImageStore, "openBlob">,
+  store: DiskSource,
   stack: LayerStack,
   length: number,
   base: ImageDisk,
   options: StreamOptions,
 ): Promise<ImageDisk> {
   const disk = deltaDisk(home, stack, length);
-  await ensureDisk(home, disk, async (fd) => {
+  await ensureDisk(home, store, disk, async (fd) => {
     using below = openDisk(base.path);
     await using writer = createExt4Writer({ fd }, { uuid: diskUuid(disk) });
     const merger = new LayerMerger(writer, below.lower);
@@ -90,9 +103,12 @@ async function ensureDelta(
 /** Runs `fill` for a disk that is missing, in one process at a time. */
 async function ensureDisk(
   home: Pick<AegisHome, "disks" | "locks">,
+  store: DiskSource,
   disk: ImageDisk,
   fill: (fd: number) => Promise<void>,
 ): Promise<void> {
+  // Before the first look, so that a collection can't come in between.
+  await store.pin(diskKey(path.basename(disk.path)));
   if (await exists(disk.path)) return;
   await withLock(path.join(home.locks, `disk-${path.basename(disk.path, ".ext4")}`), async () => {
     if (await exists(disk.path)) return;

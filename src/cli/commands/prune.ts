@@ -1,7 +1,9 @@
 import { Command, Option } from "clipanion";
 import { pruneBuildCache } from "../../build/cache/prune.js";
+import { disksOfInstances } from "../../instance/store.js";
 import { familiarName } from "../../oci/references.js";
 import { pruneImages } from "../../oci/store/prune.js";
+import { collectDisks } from "../../rootfs/collect.js";
 import { formatSize, parseSize } from "../../support/sizes.js";
 import { AegisCommand } from "../command.js";
 import { neededDigests, shortId, withStore } from "../images.js";
@@ -11,7 +13,7 @@ export default class PruneCommand extends AegisCommand {
   static override paths = [["prune"]];
   static override usage = Command.Usage({
     details: `
-      Removes images without a name and all content that nothing leads to. What running builds and instances need, and what
+      Removes images without a name, all content that nothing leads to, and the disks made of it. What running builds and instances need, and what
       cached build steps lead to, stays; with -a the build cache goes too.
     `,
     examples: [
@@ -33,17 +35,22 @@ export default class PruneCommand extends AegisCommand {
     if (!this.force && !(await confirm(`This removes ${what}. Go on?`))) return;
     const cacheBytes =
       this.all && this.filter.length === 0 && keepStorage === undefined ? await pruneBuildCache(this.home) : 0;
-    const pruned = await withStore(this.home, (store) =>
-      pruneImages(store, { all: this.all, filters: this.filter, keepStorage, keep: () => neededDigests(this.home) }),
-    );
+    const { pruned, disks } = await withStore(this.home, async (store) => {
+      const keep = () => neededDigests(this.home);
+      return {
+        pruned: await pruneImages(store, { all: this.all, filters: this.filter, keepStorage, keep }),
+        disks: await collectDisks(this.home, store, { keep: () => disksOfInstances(this.home) }),
+      };
+    });
+    const reclaimed = pruned.bytes + cacheBytes + disks.bytes;
     const images = pruned.images.map(({ target, names }) => ({
       id: target.digest,
       names: names.map((it) => familiarName(it)),
     }));
-    this.print({ images, buildCache: cacheBytes, reclaimed: pruned.bytes + cacheBytes }, () =>
+    this.print({ images, buildCache: cacheBytes, imageDisks: disks.bytes, reclaimed }, () =>
       [
         ...images.map(({ id, names }) => `Deleted: ${names.length > 0 ? names.join(", ") : shortId(id)}`),
-        `Reclaimed: ${formatSize(pruned.bytes + cacheBytes)}`,
+        `Reclaimed: ${formatSize(reclaimed)}`,
       ].join("\n"),
     );
   }

@@ -92,12 +92,12 @@ export default class RunCommand extends AegisCommand {
       note: (line) => this.note(line),
     });
     const started = await runInstance(this.home, {
-      ...found,
+      ...found.request,
       flags,
       self: selfCommand(),
       env: process.env,
       attach: !this.detach,
-    });
+    }).finally(() => found.release());
     if (started.outcome === "recreated") {
       this.note(
         `${started.config.name}: the image has changed, so it starts on a new disk; "aegis start --rollback ${started.config.name}" brings the old one back`,

@@ -96,6 +96,7 @@ describe("layers that are still being downloaded", () => {
       arrive = resolve;
     });
     const store = {
+      pin: test.store.pin,
       async openBlob(digest: Parameters<typeof test.store.openBlob>[0]) {
         asked.push(image.layers.findIndex((layer) => layer.digest === digest));
         // The upper layer arrives only once the lower one is being read.

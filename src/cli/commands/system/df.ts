@@ -7,8 +7,8 @@ export default class SystemDfCommand extends AegisCommand {
   static override paths = [["system", "df"]];
   static override usage = Command.Usage({
     details: `
-      SIZE is what is allocated on disk. RECLAIMABLE counts images that "prune -a" would remove, image disks that no instance uses
-      (they are made again when needed), and instances that are down.
+      SIZE is what is allocated on disk. RECLAIMABLE counts images that "prune -a" would remove, image disks that neither
+      an instance nor an image needs (they are made again when wanted), and instances that are down.
     `,
   });
 
