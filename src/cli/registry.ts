@@ -36,6 +36,21 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "Copy files into and out of a running instance",
     load: () => import("./commands/cp.js"),
   },
+  commit: {
+    category: "Images",
+    summary: "Make an image of what an instance has changed",
+    load: () => import("./commands/commit.js"),
+  },
+  diff: {
+    category: "Inspect",
+    summary: "List the files that an instance has changed",
+    load: () => import("./commands/diff.js"),
+  },
+  export: {
+    category: "Images",
+    summary: "Write an instance's or image's files as a tar or a disk",
+    load: () => import("./commands/export.js"),
+  },
   top: { category: "Inspect", summary: "List the processes in an instance", load: () => import("./commands/top.js") },
   build: {
     category: "Build",
@@ -127,6 +142,31 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     category: "System",
     summary: "Show what images, disks and instances take on disk",
     load: () => import("./commands/system/df.js"),
+  },
+  "volume create": {
+    category: "Secrets and volumes",
+    summary: "Create a volume",
+    load: () => import("./commands/volume/create.js"),
+  },
+  "volume inspect": {
+    category: "Secrets and volumes",
+    summary: "Show volumes as JSON",
+    load: () => import("./commands/volume/inspect.js"),
+  },
+  "volume ls": {
+    category: "Secrets and volumes",
+    summary: "List volumes",
+    load: () => import("./commands/volume/ls.js"),
+  },
+  "volume prune": {
+    category: "Secrets and volumes",
+    summary: "Remove volumes that no instance mounts",
+    load: () => import("./commands/volume/prune.js"),
+  },
+  "volume rm": {
+    category: "Secrets and volumes",
+    summary: "Remove volumes with their content",
+    load: () => import("./commands/volume/rm.js"),
   },
   tag: { category: "Images", summary: "Give an image another name", load: () => import("./commands/tag.js") },
   version: { category: "System", summary: "Print the version", load: () => import("./commands/version.js") },

@@ -37,7 +37,7 @@ async function dial(home: AegisHome, config: InstanceConfig): Promise<Socket> {
 export async function control(
   home: AegisHome,
   config: InstanceConfig,
-  request: Exclude<Request, { op: "attach" } | { op: "exec" }>,
+  request: Exclude<Request, { op: "attach" } | { op: "exec" } | { op: "hold" }>,
 ): Promise<Extract<Reply, { done: true }>> {
   const socket = await dial(home, config);
   try {
@@ -54,6 +54,41 @@ export async function control(
     socket.destroy();
   }
   throw supervisorGone(config);
+}
+
+/** Keeps a running guest still, with everything on its disks, until it is disposed of. @throws AegisError NOT_RUNNING */
+export async function hold(home: AegisHome, config: InstanceConfig): Promise<AsyncDisposable> {
+  const socket = await dial(home, config);
+  const decoder = new FrameDecoder();
+  const chunks = socket[Symbol.asyncIterator]();
+  const done = async () => {
+    for (;;) {
+      const next = await chunks.next();
+      if (next.done) throw supervisorGone(config);
+      for (const frame of decoder.push(next.value as Buffer)) {
+        const reply = parseMessage<Reply>(frame);
+        if ("error" in reply) throw fromWireError(reply.error);
+        return;
+      }
+    }
+  };
+  try {
+    socket.write(encodeMessage({ op: "hold" } satisfies Request));
+    await done();
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+  return {
+    async [Symbol.asyncDispose]() {
+      try {
+        socket.write(encodeMessage({ release: true } satisfies ClientMessage));
+        await done();
+      } finally {
+        socket.destroy();
+      }
+    },
+  };
 }
 
 /** Where the streams of an attached process go and come from. */

@@ -23,7 +23,9 @@ export type Request =
   | { readonly op: "kill"; readonly signal: number }
   | { readonly op: "pause" }
   | { readonly op: "resume" }
-  | { readonly op: "stats" };
+  | { readonly op: "stats" }
+  /** The guest writes all that it has in memory to its disks and stands still until the client's next word, or its end. */
+  | { readonly op: "hold" };
 
 export interface ExecRequest {
   readonly argv: readonly string[];
@@ -37,7 +39,10 @@ export interface ExecRequest {
 }
 
 /** What a client may say later. */
-export type ClientMessage = { readonly signal: number } | { readonly resize: TerminalSize };
+export type ClientMessage =
+  | { readonly signal: number }
+  | { readonly release: true }
+  | { readonly resize: TerminalSize };
 
 /** What the supervisor says. */
 export type Reply =

@@ -28,6 +28,16 @@ export async function lockVolume(home: AegisHome, name: string): Promise<HeldLoc
   });
 }
 
+const volumeName = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+
+/** @throws AegisError BAD_VOLUME */
+export function checkVolumeName(name: string): string {
+  if (volumeName.test(name)) return name;
+  throw new AegisError("BAD_VOLUME", `"${name}" can't be the name of a volume`, {
+    hint: "use letters, digits, _ . and -, starting with a letter or digit",
+  });
+}
+
 /**
  * `HOST:GUEST`, `NAME:GUEST`, `GUEST` (anonymous), each with `:ro`, `:rw`, `:z`... A host path begins with `/`, `./`, `../` or `~`.
  * @throws AegisError BAD_VOLUME
@@ -54,7 +64,7 @@ export function parseVolume(text: string, cwd: string, homeDirectory: string): V
     const expanded = source.replace(/^~(?=\/|$)/, homeDirectory);
     return { kind: "bind", hostPath: path.resolve(cwd, expanded), target: guest, readOnly };
   }
-  if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(source)) {
+  if (!volumeName.test(source)) {
     throw wrong(`"${source}" is neither a path (begin it with / or ./) nor the name of a volume`);
   }
   return { kind: "volume", name: source, target: guest, readOnly };

@@ -1,12 +1,10 @@
-import { once } from "node:events";
-import { open } from "node:fs/promises";
 import { Command, Option } from "clipanion";
 import { parseLayoutReference } from "../../oci/archive/layout-reference.js";
 import { parsePlatform } from "../../oci/platforms.js";
 import { AegisError } from "../../support/errors.js";
-import { replaceFile } from "../../support/files.js";
 import { AegisCommand } from "../command.js";
 import { withStore } from "../images.js";
+import { refuseTerminal, withOutput } from "../output.js";
 
 export default class SaveCommand extends AegisCommand {
   static override paths = [["save"]];
@@ -35,41 +33,14 @@ export default class SaveCommand extends AegisCommand {
     if (compress !== "none" && compress !== "gzip" && compress !== "zstd") {
       throw new AegisError("USAGE", `--compress is gzip, zstd or none, not "${compress}"`);
     }
-    const stdout = this.context.stdout as NodeJS.WriteStream;
-    if (this.output === undefined && stdout.isTTY) {
-      throw new AegisError("USAGE", "an archive would not look good on a terminal", {
-        hint: "name a file with -o, or redirect the output",
-      });
-    }
+    refuseTerminal(this.output, this.context.stdout);
     const platform = this.platform === undefined ? undefined : parsePlatform(this.platform);
     const { saveArchive, compressStream } = await import("../../oci/archive/save.js");
     await withStore(this.home, async (store) => {
       const archive = compressStream(saveArchive(store, this.images, { platform }), compress);
-      if (this.output !== undefined) await writeTo(this.output, archive);
-      else for await (const chunk of archive) if (!stdout.write(Buffer.from(chunk))) await once(stdout, "drain");
+      await withOutput(this.output, this.context.stdout, async (put) => {
+        for await (const chunk of archive) await put(chunk);
+      });
     });
-  }
-}
-
-/** Regular files appear whole or not at all; pipes and devices are written as they are. */
-async function writeTo(target: string, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-  const existing = await open(target, "r+").catch(() => undefined);
-  const isSpecial = existing !== undefined && !(await existing.stat()).isFile();
-  await existing?.close();
-  if (!isSpecial) {
-    await replaceFile(
-      target,
-      async (file) => {
-        for await (const chunk of chunks) await file.writeFile(chunk);
-      },
-      { mode: 0o600 },
-    );
-    return;
-  }
-  const device = await open(target, "w");
-  try {
-    for await (const chunk of chunks) await device.writeFile(chunk);
-  } finally {
-    await device.close();
   }
 }

@@ -28,6 +28,8 @@ export interface Controls {
   pause(): Promise<void>;
   resume(): Promise<void>;
   stats(): Promise<StatsReply>;
+  /** Resolves when the guest stands still, with what lets it go on. */
+  hold(): Promise<() => Promise<void>>;
   /** The app's standard input, once it runs. */
   writeStdin(chunk: Buffer): Promise<void>;
   endStdin(): void;
@@ -90,6 +92,8 @@ async function handle(socket: Socket, controls: Controls): Promise<void> {
     case "resume":
       await controls.resume();
       return void done();
+    case "hold":
+      return await hold(socket, frames, controls);
     case "stats":
       return void done({ done: true, stats: await controls.stats() });
     default:
@@ -113,6 +117,18 @@ const drained = (socket: Socket): Promise<void> =>
     socket.on("drain", settle);
     socket.on("close", settle);
   });
+
+/** A client that dies lets the guest go on, too. */
+async function hold(socket: Socket, frames: AsyncGenerator<Frame, void>, controls: Controls): Promise<void> {
+  const letGo = await controls.hold();
+  try {
+    if (socket.writable) socket.write(encodeMessage({ done: true } satisfies Reply));
+    await frames.next();
+  } finally {
+    await letGo();
+  }
+  if (socket.writable) socket.end(encodeMessage({ done: true } satisfies Reply));
+}
 
 async function attach(
   socket: Socket,
@@ -141,7 +157,7 @@ async function attach(
       if (frame.channel === channels.message) {
         const message = parseMessage<ClientMessage>(frame);
         if ("signal" in message) await controls.kill(message.signal);
-        else controls.resize(message.resize);
+        else if ("resize" in message) controls.resize(message.resize);
       } else if (frame.channel === channels.stdin && request.stdin) {
         if (frame.payload.length === 0) controls.endStdin();
         else await controls.writeStdin(frame.payload);
@@ -194,7 +210,7 @@ async function feed(process: GuestProcess, frames: AsyncGenerator<Frame, void>, 
       if (frame.channel === channels.message) {
         const message = parseMessage<ClientMessage>(frame);
         if ("signal" in message) process.kill(message.signal);
-        else process.resize(message.resize.rows, message.resize.cols);
+        else if ("resize" in message) process.resize(message.resize.rows, message.resize.cols);
       } else if (frame.channel === channels.stdin && stdin) {
         if (frame.payload.length === 0) process.stdin.end();
         else if (!process.stdin.write(frame.payload)) {

@@ -345,6 +345,23 @@ class Supervisor implements Controls {
     };
   }
 
+  /** One that was paused by hand stands still already, with what it has not written yet. */
+  async hold(): Promise<() => Promise<void>> {
+    const { guest } = this.#running();
+    if (this.#state.pausedBy === "hand") return async () => undefined;
+    const idle = this.busy();
+    try {
+      await this.#wake();
+      await guest.sync();
+      await this.pause();
+    } finally {
+      idle();
+    }
+    return async () => {
+      if (this.#live && this.#state.pausedBy) await this.resume();
+    };
+  }
+
   async writeStdin(chunk: Buffer): Promise<void> {
     await this.#begun.promise;
     const stdin = this.#live?.app.stdin;

@@ -153,7 +153,7 @@ export function fakeHouse(app: Program, exec: Program = (process) => process.exi
       },
       stats: async () => house.stats,
       setClock: async () => void log.push("clock"),
-      sync: async () => undefined,
+      sync: async () => void log.push("sync"),
       shutdown: async ({ signal }) => {
         log.push(`shutdown ${signal}`);
         main?.exit({ code: undefined, signal });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { Writable } from "node:stream";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { control, interact } from "../../../src/instance/client.js";
+import { control, hold, interact } from "../../../src/instance/client.js";
 import { readLog } from "../../../src/instance/log.js";
 import type { LaunchEvent, LaunchPayload } from "../../../src/instance/messages.js";
 import { createInstance, filesOf, isSupervised, readInstance } from "../../../src/instance/store.js";
@@ -12,8 +12,8 @@ import { isQuiet } from "../../../src/instance/supervisor/idle.js";
 import { supervise } from "../../../src/instance/supervisor/supervise.js";
 import type { InstanceConfig } from "../../../src/instance/types.js";
 import { parseSecretFlag } from "../../../src/secrets/spec.js";
-import type { ChainId, Digest, InstanceId } from "../../../src/support/brands.js";
 import { type AegisHome, openHome } from "../../../src/support/home.js";
+import { instanceConfig as base } from "../../helpers/instance-config.js";
 import { type FakeHouse, fakeHouse, quietStats } from "./fake-machine.js";
 
 let home: AegisHome;
@@ -26,37 +26,7 @@ afterEach(async () => {
   await rm(home.sockets, { recursive: true, force: true });
 });
 
-const id = "0123456789ab" as InstanceId;
-const base: InstanceConfig = {
-  schema: 1,
-  id,
-  name: "web",
-  createdAt: "2026-01-01T00:00:00.000Z",
-  image: { reference: "web", digest: "sha256:0" as Digest, chainId: "sha256:1" as ChainId, lowers: [] },
-  process: { argv: ["app"], env: ["A=1"], user: "", cwd: "/", tty: false, openStdin: false, privileged: false },
-  stopSignal: 15,
-  stopGraceMs: 1000,
-  memoryBytes: 2 ** 30,
-  cpus: 1,
-  vmm: undefined,
-  diskBytes: 2 ** 30,
-  ports: [],
-  volumes: [],
-  secrets: [],
-  renders: [],
-  errorLogs: [],
-  hostname: "web",
-  extraHosts: [],
-  network: true,
-  hostLoopback: false,
-  restart: { kind: "no" },
-  autoRemove: false,
-  idleMs: undefined,
-  readOnlyRoot: false,
-  shmBytes: undefined,
-  labels: {},
-  origins: {},
-};
+const { id } = base;
 
 interface Running {
   readonly config: InstanceConfig;
@@ -365,4 +335,22 @@ test("a guest is quiet only when processor, disks and network all are", () => {
   expect(isQuiet(before, { ...before, cpuUsec: 500_000 }, 1000, "krun")).toBe(false);
   expect(isQuiet(before, { ...before, diskWrittenBytes: 1 << 20 }, 1000, "krun")).toBe(false);
   expect(isQuiet(before, { ...before, networkReceivedBytes: 1 << 20 }, 1000, "krun")).toBe(false);
+});
+
+test("a machine that is held has written everything and stands still until its client lets go, or dies", async () => {
+  const house = fakeHouse(() => undefined);
+  const { config, heard, ended } = await up(house);
+  await heard("running");
+  const from = house.log.length;
+  {
+    await using _held = await hold(home, config);
+    expect(house.log.slice(from)).toEqual(["sync", "paused"]);
+    expect((await readInstance(home, id))?.state.status).toBe("paused");
+  }
+  expect(house.log.slice(from)).toEqual(["sync", "paused", "resumed", "clock"]);
+  await control(home, config, { op: "pause" });
+  await (await hold(home, config))[Symbol.asyncDispose]();
+  expect((await readInstance(home, id))?.state).toMatchObject({ status: "paused", pausedBy: "hand" });
+  await control(home, config, { op: "stop" });
+  await ended;
 });
