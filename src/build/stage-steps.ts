@@ -1,7 +1,7 @@
 /** From expanded instructions to steps: what each needs of the stage's state is fixed here, before its key is made. */
 import { createIgnoreMatcher } from "../dockerfile/dockerignore.js";
 import { excerpt } from "../dockerfile/errors.js";
-import { heredocMark } from "../dockerfile/heredoc.js";
+import { runCommandLine } from "../dockerfile/instructions/run.js";
 import type { Dockerfile, InstructionOf } from "../dockerfile/types.js";
 import type { Platform, RuntimeConfig } from "../oci/types.js";
 import { AegisError } from "../support/errors.js";
@@ -12,7 +12,7 @@ import type { StepHandle } from "./progress.js";
 import type { RootStack } from "./roots.js";
 import { isProxyArg, platformText, type Scope } from "./scope.js";
 import { nowSeconds } from "./stage.js";
-import { commandWords } from "./steps/config.js";
+import { shellOf } from "./steps/config.js";
 import { type CopySource, copyStep } from "./steps/copy.js";
 import { runStep } from "./steps/run.js";
 import { type MountSurroundings, type StepMount, stepMount } from "./steps/run-mounts.js";
@@ -152,24 +152,14 @@ export async function runLayerStep(
   );
 }
 
-/** A heredoc alone is the script itself; beside other words it is left to the shell. */
+/** The script of a heredoc that names its own interpreter becomes a file that is there during the step. */
 function runWords(
   instruction: InstructionOf<"RUN">,
   config: RuntimeConfig,
 ): { readonly argv: readonly string[]; readonly files: readonly RunMountSpec[] } {
-  const { command, heredocs } = instruction;
-  const [first] = heredocs;
-  if (command.form === "exec" || first === undefined) return { argv: commandWords(command, config), files: [] };
-  if (heredocMark(command.text) === undefined) {
-    const text = [command.text, ...heredocs.map(({ raw, name }) => `${raw}${name}`)].join("\n");
-    return { argv: commandWords({ form: "shell", text }, config), files: [] };
-  }
-  if (!first.content.startsWith("#!"))
-    return { argv: commandWords({ form: "shell", text: first.content }, config), files: [] };
-  const target = `/dev/pipes/${first.name}`;
-  const content = Buffer.from(first.content);
-  return {
-    argv: commandWords({ form: "shell", text: target }, config),
-    files: [{ type: "file", executable: true, target, content, mode: 0o755, uid: 0, gid: 0 }],
-  };
+  const { argv, script } = runCommandLine(instruction, shellOf(config));
+  if (script === undefined) return { argv, files: [] };
+  const target = `${script.directory}/${script.name}`;
+  const content = Buffer.from(script.content);
+  return { argv, files: [{ type: "file", executable: true, target, content, mode: 0o755, uid: 0, gid: 0 }] };
 }

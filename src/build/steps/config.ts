@@ -17,14 +17,16 @@ export interface ConfigChange {
 
 const defaultShell = ["/bin/sh", "-c"];
 
+export const shellOf = (config: RuntimeConfig): readonly string[] => config.Shell ?? defaultShell;
+
 /** Words of a command, the shell's put before its shell form. */
-export function commandWords(
+function commandWords(
   command:
     | { readonly form: "shell"; readonly text: string }
     | { readonly form: "exec"; readonly argv: readonly string[] },
   config: RuntimeConfig,
 ): readonly string[] {
-  return command.form === "exec" ? command.argv : [...(config.Shell ?? defaultShell), command.text];
+  return command.form === "exec" ? command.argv : [...shellOf(config), command.text];
 }
 
 /**
