@@ -27,6 +27,15 @@ export default defineConfig({
           server,
         },
       },
+      {
+        test: {
+          name: "openclaw",
+          include: ["test/openclaw/**/*.test.ts"],
+          testTimeout: 420_000,
+          hookTimeout: 600_000,
+          server,
+        },
+      },
     ],
   },
 });
