@@ -1,7 +1,10 @@
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
 
 /** clipanion's ESM build imports a directory, which only a bundler resolves. */
 const server = { deps: { inline: ["clipanion"] } };
+
+/** Kernel mounts, device nodes and foreign owners need root: files that make them are called `*.root.test.ts`. */
+const exclude = [...configDefaults.exclude, ...(process.getuid?.() === 0 ? [] : ["**/*.root.test.ts"])];
 
 /** Unit tests need no VM and no root; interop tests use other people's tools; vm tests boot real guests. */
 export default defineConfig({
@@ -12,6 +15,7 @@ export default defineConfig({
         test: {
           name: "interop",
           include: ["test/interop/**/*.test.ts"],
+          exclude,
           testTimeout: 300_000,
           hookTimeout: 300_000,
           server,
@@ -21,6 +25,7 @@ export default defineConfig({
         test: {
           name: "vm",
           include: ["test/vm/**/*.test.ts"],
+          exclude,
           testTimeout: 600_000,
           hookTimeout: 900_000,
           maxWorkers: 2,

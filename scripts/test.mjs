@@ -1,7 +1,7 @@
 // `npm test`: installs what is missing, then runs every check and every test, and ends with one line of totals.
 // Uses nothing but Node's own modules, because it is what installs everything else.
 import { spawn } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
@@ -32,10 +32,18 @@ async function check(title, command, args) {
   return code === 0;
 }
 
+/** Test files of a project that vitest.config.ts leaves out for everybody but root. */
+async function rootOnly(project) {
+  const files = await readdir(path.join(root, "test", project), { recursive: true });
+  return files.filter((file) => file.endsWith(".root.test.ts")).map((file) => path.join("test", project, file));
+}
+
 /** One vitest project; its tests are counted one by one. */
 async function suite(project) {
   const report = path.join(scratch, `${project}.json`);
   console.log(`\n== tests: ${project}`);
+  if (process.getuid?.() !== 0)
+    for (const file of await rootOnly(project)) console.log(`   not run, needs root: ${file}`);
   const code = await run(bin("vitest"), [
     "run",
     "--project",
