@@ -3,7 +3,10 @@ import { configDefaults, defineConfig } from "vitest/config";
 /** clipanion's ESM build imports a directory, which only a bundler resolves. */
 const server = { deps: { inline: ["clipanion"] } };
 
-/** Kernel mounts, device nodes and foreign owners need root: files that make them are called `*.root.test.ts`. */
+/**
+ * Files called `*.root.test.ts` need root: kernel mounts, device nodes and foreign owners, RUN in containers, and shared
+ * directories with QEMU 7's virtiofsd.
+ */
 const exclude = [...configDefaults.exclude, ...(process.getuid?.() === 0 ? [] : ["**/*.root.test.ts"])];
 
 /** Unit tests need no VM and no root; interop tests use other people's tools; vm tests boot real guests. */

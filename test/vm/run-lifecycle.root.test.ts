@@ -51,7 +51,7 @@ test("a terminal has its size, passes Ctrl-C to the guest and gives the status b
   await aegis.ok("run", "-d", "--name", "shell", "busybox", "sleep", "1000");
   const [program, script] = aegis.command;
   // script(1) gives the command a terminal; stty on its side of it sets the size first.
-  const inner = `stty rows 33 cols 99; '${program}' '${script}' exec -it shell sh -c 'tty; stty size; trap "echo interrupted; exit 7" INT; while :; do sleep 1; done'`;
+  const inner = `stty rows 33 cols 99; '${program}' '${script}' exec -it shell sh -c 'trap "echo interrupted; exit 7" INT; tty; stty size; while :; do sleep 1; done'`;
   const child = execInTerminal(inner);
   await child.until(/33 99/);
   child.type("\u0003");
