@@ -28,7 +28,14 @@ export function qemuArguments(spec: MachineSpec, facts: QemuFacts): string[] {
   const shared = spec.shares.length > 0;
   return [
     ...["-name", spec.name.replace(/[^A-Za-z0-9_.-]/g, "_")],
-    ...["-accel", facts.accelerator, "-cpu", facts.accelerator === "kvm" ? "host" : "max"],
+    // One thread for all vCPUs when emulating: with several, code that the kernel patches on one (static keys) is run half
+    // patched by another, and about one boot in thirty panicked.
+    ...[
+      "-accel",
+      facts.accelerator === "kvm" ? "kvm" : "tcg,thread=single",
+      "-cpu",
+      facts.accelerator === "kvm" ? "host" : "max",
+    ],
     // Without pit and pic the kernel hangs in calibration; force-legacy=false is for vhost-user devices.
     ...["-M", `microvm,acpi=off,pit=on,pic=on,isa-serial=off${shared ? ",memory-backend=mem" : ""}`],
     ...["-global", "virtio-mmio.force-legacy=false"],

@@ -43,7 +43,7 @@ test("aegis inside a machine boots a second machine with libkrun: control port, 
 
   await aegis("import", await baseImage("debian-node:22"), "debian-node:22");
   await aegis("build", "-q", "-t", "nested", context);
-  const first = ["run", "--rm", "--name", "first", "--vmm", "qemu", "--privileged", "-m", "1536m", "nested"];
+  const first = "run --rm --name first --vmm qemu --privileged --cpus 1 -m 1536m nested".split(" ");
   const { stdout } = await aegis(...first);
 
   expect(stdout).toContain("served: kept");
