@@ -1,9 +1,8 @@
 /** What was built last for a directory: `run` without an image takes it. */
 import { createHash } from "node:crypto";
-import { mkdir, readFile, realpath } from "node:fs/promises";
+import { mkdir, realpath } from "node:fs/promises";
 import path from "node:path";
-import { hasErrno } from "../support/errors.js";
-import { replaceFile } from "../support/files.js";
+import { readIfThere, replaceFile } from "../support/files.js";
 import type { AegisHome } from "../support/home.js";
 
 export interface LastBuild {
@@ -26,15 +25,6 @@ export async function recordLastBuild(home: AegisHome, directory: string, build:
   if ((await readIfThere(file)) === text) return;
   await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
   await replaceFile(file, text);
-}
-
-async function readIfThere(file: string): Promise<string | undefined> {
-  try {
-    return await readFile(file, "utf8");
-  } catch (error) {
-    if (hasErrno(error, "ENOENT")) return undefined;
-    throw error;
-  }
 }
 
 /** undefined when nothing was built for the directory. */

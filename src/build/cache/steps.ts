@@ -2,11 +2,11 @@
  * Steps that have been done: `$AEGIS_HOME/cache/steps/<aa>/<key>` says which layer a step made, and when. A record counts
  * only while its layer's blob is in the store. Records are written once, whole, and never changed.
  */
-import { mkdir, readdir, readFile } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import path from "node:path";
 import type { Digest } from "../../support/brands.js";
 import { hasErrno } from "../../support/errors.js";
-import { replaceFile } from "../../support/files.js";
+import { readIfThere, replaceFile } from "../../support/files.js";
 import type { AegisHome } from "../../support/home.js";
 import { acquireLock, type HeldLock } from "../../support/locks.js";
 import type { LayerRef } from "../steps/step.js";
@@ -63,15 +63,6 @@ export async function cachedLayers(home: Pick<AegisHome, "cache">): Promise<read
 async function write(file: string, text: string): Promise<void> {
   await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
   await replaceFile(file, text);
-}
-
-async function readIfThere(file: string): Promise<string | undefined> {
-  try {
-    return await readFile(file, "utf8");
-  } catch (error) {
-    if (hasErrno(error, "ENOENT")) return undefined;
-    throw error;
-  }
 }
 
 /** A record that can't be read is a miss: the step is done again and its record replaced. */
