@@ -2,7 +2,7 @@
  * One boot of an instance: starts network and machine, hands the guest its configuration, follows the app to its end, and
  * releases everything, whatever happened. Restarting is somebody else's decision.
  */
-import { mkdir, rm, stat } from "node:fs/promises";
+import { mkdir, rm, stat, truncate } from "node:fs/promises";
 import path from "node:path";
 import type { Guest, GuestEvent, GuestProcess, ProcessExit } from "../../guest/types.js";
 import { AegisError } from "../../support/errors.js";
@@ -112,8 +112,11 @@ export async function runSession(
   }
 }
 
+/** Makes a disk, or makes its file longer: the guest grows the filesystem when it mounts it. Disks never shrink. */
 async function ensureDisk(parts: Parts, { path, sizeBytes, over }: Devices["writable"][number]): Promise<void> {
-  if (!(await stat(path).catch(() => undefined))) await parts.createDisk(path, sizeBytes, over);
+  const found = await stat(path).catch(() => undefined);
+  if (!found) await parts.createDisk(path, sizeBytes, over);
+  else if (found.size < sizeBytes) await truncate(path, sizeBytes);
 }
 
 async function untilHello(machine: Machine, parts: Parts, config: InstanceConfig): Promise<Guest> {
