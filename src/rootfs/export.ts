@@ -7,7 +7,7 @@ import type { RootDisks } from "./types.js";
 import { pushTree } from "./view.js";
 
 export interface ExportOptions {
-  /** Bytes of the filesystem; as many as the content needs, and `headroomBytes`, unless told. The file is sparse. */
+  /** Bytes of the filesystem; unless told, as many as the content needs and `headroomBytes` more. The file is sparse. */
   readonly sizeBytes?: number | undefined;
   readonly headroomBytes?: number | undefined;
   /** 16 bytes; derived from the chain id unless told. */
@@ -15,6 +15,9 @@ export interface ExportOptions {
   /** An instance's writable disk, whose changes come on top. */
   readonly writable?: string | undefined;
 }
+
+/** A root filesystem that is booted gets written to. */
+const defaultHeadroom = 256 << 20;
 
 /**
  * Writes the merged tree to `file`. The same image gives the same bytes.
@@ -29,7 +32,7 @@ export async function exportMergedDisk(
   const uuid = options.uuid ?? createHash("sha256").update(`export ${disks.chainId}`).digest().subarray(0, 16);
   let summary: Ext4Summary | undefined;
   await replaceFile(file, async ({ fd }) => {
-    const { sizeBytes, headroomBytes } = options;
+    const { sizeBytes, headroomBytes = defaultHeadroom } = options;
     await using writer = createExt4Writer({ fd }, { uuid, sizeBytes, headroomBytes });
     await pushTree(view, writer);
     summary = await writer.finish();
