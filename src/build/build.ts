@@ -5,15 +5,12 @@
 import { existsSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
-import { expandFrom, expandInstruction } from "../dockerfile/expand.js";
-import { lintDockerfile } from "../dockerfile/lint/lint.js";
 import { parseDockerfile } from "../dockerfile/parser.js";
-import { baseStage, reachableStages, targetStage } from "../dockerfile/stages.js";
-import type { Dockerfile, Stage } from "../dockerfile/types.js";
-import { hostPlatform, parsePlatform } from "../oci/platforms.js";
+import { baseStage, reachableStages } from "../dockerfile/stages.js";
+import type { Dockerfile, LintWarning, Stage } from "../dockerfile/types.js";
+import { parsePlatform } from "../oci/platforms.js";
 import { type ImageStore, openImageStore } from "../oci/store.js";
 import type { Platform } from "../oci/types.js";
-import { AegisError } from "../support/errors.js";
 import { sweepTemporary, temporaryPath } from "../support/files.js";
 import type { AegisHome } from "../support/home.js";
 import { openStepCache } from "./cache/steps.js";
@@ -24,9 +21,11 @@ import { lazyExecutor } from "./executors/choose.js";
 import { storeResult } from "./image.js";
 import { resolveImage } from "./images.js";
 import { Sources } from "./inputs.js";
+import { BaseImages, checkFailed, type LintSurroundings, lintPlan, storedBases } from "./lint.js";
+import { type Plan, planBuild } from "./plan.js";
 import { Progress } from "./progress.js";
 import { RootStack } from "./roots.js";
-import { isBuilderArg, lookupIn, platformArgs, Scope } from "./scope.js";
+import { isBuilderArg, Scope } from "./scope.js";
 import { type BuiltStage, buildStage } from "./stage.js";
 import type { BuildRequest, BuildResult, Report } from "./types.js";
 
@@ -50,6 +49,7 @@ class Session {
   readonly #progress: Progress;
   readonly #abort = new AbortController();
   readonly #resources: Disposable[] = [];
+  readonly #bases: BaseImages;
   readonly #stages = new Map<Stage, Promise<BuiltStage>>();
   #temporary: Promise<string> | undefined;
   #temporaries = 0;
@@ -63,6 +63,7 @@ class Session {
     this.#progress = new Progress(report);
     const signals = [this.#abort.signal, ...(original.signal ? [original.signal] : [])];
     const request = { ...original, signal: AbortSignal.any(signals) };
+    this.#bases = new BaseImages(request.platform);
     this.#environment = {
       request,
       home,
@@ -91,23 +92,23 @@ class Session {
     const { request } = this.#environment;
     const found = await findDockerfile(request);
     const dockerfile = parseDockerfile(found.text, { filename: found.name, dialect: found.dialect });
-    this.#check(dockerfile);
-    for (const { rule, message, range } of dockerfile.warnings) {
-      this.#progress.warn({ rule, text: message, line: range.startLine });
-    }
-    const plan = this.#plan(dockerfile);
-    const target = targetStage(dockerfile, request.target);
+    const plan = planBuild(dockerfile, request);
+    const { target } = plan;
     const sources: Sources = new Sources(this.#environment, dockerfile, found.path, (stage) =>
       this.#stage(plan, sources, stage),
     );
     const wanted = reachableStages(dockerfile, (stage) => plan.imageOf(stage).image, request.target);
+    const told = { request, bases: this.#bases, dockerfilePath: found.path, built: wanted };
+    await this.#check(plan, told);
     const building = wanted.map((stage) => this.#stage(plan, sources, stage));
     // The first failure ends the others; it is theirs that is told, not what followed from ending them.
     const built = await Promise.all(building).catch(async (error: unknown) => {
       this.#abort.abort();
       await Promise.allSettled(this.#stages.values());
+      await this.#warn(plan, told);
       throw error;
     });
+    await this.#warn(plan, told);
     this.#warnUnusedArgs(dockerfile, wanted);
     const result = built[wanted.indexOf(target)]!;
     await sources.save();
@@ -120,47 +121,24 @@ class Session {
   }
 
   /** `# check=error=true`: warnings that it doesn't skip fail the build before anything is built. */
-  #check(dockerfile: Dockerfile): void {
-    const { buildArgs } = this.#environment.request;
-    const check = buildArgs.BUILDKIT_DOCKERFILE_CHECK ?? dockerfile.directives.check;
-    if (check === undefined) return;
-    const { failed, warnings } = lintDockerfile(dockerfile, { buildArgs, check });
+  async #check(plan: Plan, at: LintSurroundings): Promise<void> {
+    const { request, store } = this.#environment;
+    if (!(request.buildArgs.BUILDKIT_DOCKERFILE_CHECK ?? plan.dockerfile.directives.check)?.includes("error")) return;
+    const { failed, warnings } = await lintPlan(plan, { ...at, bases: await storedBases(plan, request, store) });
     if (!failed) return;
-    const rules = [...new Set(warnings.map(({ rule }) => rule))].join(", ");
-    const lines = warnings.map(({ range, rule, message }) => `  ${range.startLine}: ${rule}: ${message}`);
-    throw new AegisError("CHECK_FAILED", `${dockerfile.file.name} breaks rules that fail the build: ${rules}`, {
-      hint: "mend what is listed, or leave a rule out: # check=skip=RuleName;error=true",
-      context: lines.join("\n"),
-    });
+    this.#tell(warnings);
+    throw checkFailed(plan.dockerfile.file.name, warnings);
   }
 
-  #plan(dockerfile: Dockerfile): Plan {
-    const { request } = this.#environment;
-    const platform = platformArgs(
-      request.platform,
-      hostPlatform(),
-      targetStage(dockerfile, request.target).name ?? "default",
-    );
-    const globals: Record<string, string> = {};
-    const lookup = lookupIn(globals, platform);
-    for (const instruction of dockerfile.globalArgs) {
-      for (const arg of instruction.args) {
-        const single = { ...instruction, args: [arg] };
-        const options = { escape: dockerfile.escape, file: dockerfile.file };
-        const expanded = expandInstruction(single, lookup, options);
-        const value = request.buildArgs[arg.name] ?? (expanded.kind === "ARG" ? expanded.args[0]?.value : undefined);
-        if (value !== undefined) globals[arg.name] = value;
-      }
+  /** Told once the base images are known, which some rules look into. */
+  async #warn(plan: Plan, at: LintSurroundings): Promise<void> {
+    this.#tell((await lintPlan(plan, at)).warnings);
+  }
+
+  #tell(warnings: readonly LintWarning[]): void {
+    for (const { rule, message, range } of warnings) {
+      this.#progress.warn({ rule, text: message, line: range.startLine });
     }
-    const images = new Map<Stage, { readonly image: string; readonly platform?: string }>();
-    const imageOf = (stage: Stage) => {
-      const known = images.get(stage);
-      if (known) return known;
-      const found = expandFrom(stage, lookup, { escape: dockerfile.escape, file: dockerfile.file });
-      images.set(stage, found);
-      return found;
-    };
-    return { dockerfile, globals: { ...platform, ...globals }, imageOf };
   }
 
   #stage(plan: Plan, sources: Sources, stage: Stage): Promise<BuiltStage> {
@@ -216,6 +194,7 @@ class Session {
     const named = environment.request.contexts[reference.toLowerCase()];
     const wanted = named?.type === "image" ? named.reference : reference;
     const image = await this.#progress.during(title, () => resolveImage(environment, wanted, platform));
+    this.#bases.add(reference, platform, image);
     const draft = draftOf(image);
     const roots = RootStack.of(environment, draft.layers);
     return { draft, roots, scope: Scope.empty(), inherited: draft.history.length };
@@ -236,10 +215,4 @@ class Session {
     for (const resource of this.#resources.splice(0)) resource[Symbol.dispose]();
     if (this.#temporary) await rm(await this.#temporary, { recursive: true, force: true });
   }
-}
-
-interface Plan {
-  readonly dockerfile: Dockerfile;
-  readonly globals: Readonly<Record<string, string>>;
-  readonly imageOf: (stage: Stage) => { readonly image: string; readonly platform?: string };
 }

@@ -14,7 +14,7 @@ export async function resolveImage(
 ): Promise<StoredImage> {
   const { pull, signal } = environment.request;
   // Only looked at: a build that has nothing to do takes no lease. Who reads its layers pins them first.
-  const found = pull ? undefined : await environment.store.resolve(reference, { platform, pin: false });
+  const found = pull ? undefined : await stored(environment, reference, platform);
   if (found && present(environment, found)) return found;
   const { ensureImage } = await import("../oci/ensure.js");
   const registry = { settingsFile: registriesFile(environment.home) };
@@ -24,6 +24,19 @@ export async function resolveImage(
     signal,
     registry,
   });
+}
+
+/** An image that comes for one platform only is taken for what it is, as the reference does; a warning tells. */
+async function stored(
+  { store }: BuildEnvironment,
+  reference: string,
+  platform: Platform,
+): Promise<StoredImage | undefined> {
+  const fitting = await store.resolve(reference, { platform, pin: false });
+  if (fitting) return fitting;
+  const record = await store.find(reference, { pin: false });
+  const only = record && (await store.resolve(reference, { pin: false }));
+  return only && only.target.digest === record.target.digest ? only : undefined;
 }
 
 function present({ store }: BuildEnvironment, { manifest }: StoredImage): boolean {

@@ -51,7 +51,7 @@ const heredocKinds = new Set(["RUN", "COPY", "ADD"]);
 export function readStatements(text: string, name: string, dialect: Dialect): Statements {
   const lines = linesWithEnds(text.replace(/^\ufeff/, ""));
   const file: SourceFile = { name, lines: lines.map(trimLineEnd) };
-  const { directives, escape: escapeCharacter } = readDirectives(file);
+  const { directives, lines: directiveLines, escape: escapeCharacter } = readDirectives(file);
   const statements: Statement[] = [];
   const warnings: LintWarning[] = [];
   let comments: string[] = [];
@@ -60,6 +60,7 @@ export function readStatements(text: string, name: string, dialect: Dialect): St
     const startLine = at + 1;
     at++;
     if (first.startsWith("#")) {
+      if (startLine <= directiveLines) continue;
       const comment = trimSpace(first.slice(1));
       comments = comment === "" ? [] : [...comments, comment];
       continue;
@@ -104,7 +105,13 @@ export function splitStatement(
 /**
  * Directives stand in `# name=value` comments before anything else; the first line that is none ends them.
  */
-function readDirectives(file: SourceFile): { readonly directives: Directives; readonly escape: EscapeCharacter } {
+function readDirectives(file: SourceFile): {
+  readonly directives: Directives;
+  /** How many lines they take. */
+  readonly lines: number;
+  readonly escape: EscapeCharacter;
+} {
+  let lines = 0;
   const found: { syntax?: string; escape?: string; check?: string } = {};
   for (const [index, line] of file.lines.entries()) {
     const text = trimStart(line);
@@ -116,13 +123,14 @@ function readDirectives(file: SourceFile): { readonly directives: Directives; re
       throw faultAt(file, range, new Fault(`only one ${key} parser directive can be used`, { at: text }));
     }
     found[key] = match[2]!;
+    lines = index + 1;
     if (key === "check") located(file, range, () => parseCheckOptions(match[2]));
     if (key === "escape" && match[2] !== "`" && match[2] !== "\\") {
       const message = `invalid escape character '${match[2]}'`;
       throw faultAt(file, range, new Fault(message, { hint: "it is either ` or \\", at: match[2]! }));
     }
   }
-  return { directives: found, escape: found.escape === "`" ? "`" : "\\" };
+  return { directives: found, lines, escape: found.escape === "`" ? "`" : "\\" };
 }
 
 function joinContinuations(

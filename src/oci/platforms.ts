@@ -62,6 +62,9 @@ function fitness(offered: Platform, wanted: Platform): number | undefined {
   return level(have) <= level(want) ? level(have) : undefined;
 }
 
+/** Whether an image of one platform runs where another is wanted. */
+export const isServedBy = (wanted: Platform, offered: Platform): boolean => fitness(offered, wanted) !== undefined;
+
 /** The candidate that fits best; the first one of equals. */
 export function choosePlatform<T>(
   candidates: readonly T[],

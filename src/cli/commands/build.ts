@@ -2,6 +2,8 @@ import { once } from "node:events";
 import { Command, Option } from "clipanion";
 import { buildImage } from "../../build/build.js";
 import { buildRequest, wantsInput } from "../../build/request.js";
+import { type BuildCall, buildCall } from "../../build/request-call.js";
+import type { BuildRequest } from "../../build/types.js";
 import { sniffCompression } from "../../oci/compression/decompress.js";
 import { AegisError } from "../../support/errors.js";
 import { replaceFile } from "../../support/files.js";
@@ -18,6 +20,7 @@ export default class BuildCommand extends AegisCommand {
       ["Build the current directory", "$0 build ."],
       ["Name the image", "$0 build -t web:1.2 ."],
       ["The Dockerfile from standard input, without a context", "$0 build - < Dockerfile"],
+      ["See what is amiss in a Dockerfile without building it", "$0 build --check ."],
       ["Another file, an argument, one stage", "$0 build -f deploy/Dockerfile --build-arg VERSION=3 --target test ."],
     ],
   });
@@ -48,6 +51,11 @@ export default class BuildCommand extends AegisCommand {
     description: "secret for RUN steps, id=NAME[,src=FILE|env=VARIABLE] (repeatable)",
   });
   ssh = Option.Array("--ssh", [], { description: "SSH agent for RUN steps, default or ID=SOCKET (repeatable)" });
+  check = Option.Boolean("--check", false, { description: "the same as --call=check" });
+  call = Option.String("--call", {
+    description:
+      "build, or tell about the Dockerfile: check, outline or targets; with ,format=json as JSON, with ,ignorestatus=true always successful",
+  });
   isolation = Option.String("--isolation", { description: "where RUN steps run: auto, vm or container" });
   progress = Option.String("--progress", { description: "auto, plain, tty, quiet or rawjson" });
   output = Option.Array("-o,--output", [], {
@@ -94,6 +102,8 @@ export default class BuildCommand extends AegisCommand {
       process.env,
       { text, stdout: (chunk) => writeAll(this.context.stdout, chunk) },
     );
+    const call = buildCall(this.check ? "check" : this.call);
+    if (call) return await this.evaluate(request, call);
     const mode: ProgressMode = this.json && progress === "auto" ? "quiet" : progress;
     const reporter = await createReporter(mode, this.context.stderr as NodeJS.WriteStream);
     const abort = new AbortController();
@@ -121,6 +131,21 @@ export default class BuildCommand extends AegisCommand {
       process.off("SIGINT", stop).off("SIGTERM", stop);
       if (failed) await reporter.end(failed);
     }
+    return 0;
+  }
+
+  private async evaluate(request: BuildRequest, { method, json, ignoreStatus }: BuildCall): Promise<number> {
+    const [{ evaluateDockerfile }, { evaluationJson, evaluationText }] = await Promise.all([
+      import("../../build/evaluate.js"),
+      import("../render/evaluation.js"),
+    ]);
+    const evaluation = await evaluateDockerfile(this.home, request, method);
+    const asJson = json || this.json;
+    const text = asJson ? `${JSON.stringify(evaluationJson(evaluation), null, 2)}\n` : evaluationText(evaluation);
+    this.context.stdout.write(text);
+    if (evaluation.method !== "check" || ignoreStatus) return 0;
+    if (evaluation.failure && !asJson) throw evaluation.failure;
+    return evaluation.failure || evaluation.warnings.length > 0 ? 1 : 0;
   }
 }
 

@@ -18,11 +18,28 @@ export interface ReporterStream {
 export async function createReporter(mode: ProgressMode, stream: ReporterStream): Promise<Reporter> {
   if (mode === "quiet" || mode === "none") return { report: () => undefined, end: async () => undefined };
   if (mode === "rawjson") return rawJsonReporter(stream);
-  if (mode === "tty" || (mode === "auto" && stream.isTTY)) {
-    const { liveReporter } = await import("./live-progress.js");
-    return liveReporter(stream);
-  }
-  return plainReporter(stream);
+  const live = mode === "tty" || (mode === "auto" && stream.isTTY);
+  return withSummary(live ? (await import("./live-progress.js")).liveReporter(stream) : plainReporter(stream), stream);
+}
+
+/** What the rules of `--check` say comes together at the end, where it is seen. */
+function withSummary(reporter: Reporter, stream: ReporterStream): Reporter {
+  const found: Extract<BuildEvent, { type: "warning" }>[] = [];
+  let ended = false;
+  return {
+    report: (event) => {
+      if (event.type === "warning" && event.rule !== undefined) found.push(event);
+      else reporter.report(event);
+    },
+    end: async (failed) => {
+      await reporter.end(failed);
+      if (ended || found.length === 0) return;
+      ended = true;
+      const title = `${found.length} ${found.length === 1 ? "warning" : "warnings"} found (use --check to expand):`;
+      const shown = stream.isTTY && !process.env.NO_COLOR ? `\u001b[33m${title}\u001b[0m` : title;
+      stream.write(`\n ${shown}\n${found.map((it) => ` - ${warningText(it)}\n`).join("")}`);
+    },
+  };
 }
 
 interface PlainStep {

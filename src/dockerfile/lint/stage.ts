@@ -22,20 +22,10 @@ export interface StageScope {
   readonly isIgnored?: ((path: string) => boolean) | undefined;
 }
 
-/** @throws AegisError DOCKERFILE_EXPANSION */
-export function checkStage(
-  instructions: readonly Instruction[],
-  base: StageState,
-  scope: StageScope,
-): { readonly state: StageState; readonly warnings: readonly LintWarning[] } {
-  const check = new StageCheck(base, scope);
-  for (const instruction of instructions) check.visit(instruction);
-  return { state: check.state, warnings: check.warnings };
-}
-
 const single = new Set<Instruction["kind"]>(["CMD", "ENTRYPOINT", "HEALTHCHECK"]);
 
-class StageCheck {
+/** Goes through the instructions of one stage in their order. */
+export class StageCheck {
   readonly warnings: LintWarning[] = [];
   private readonly variables: Map<string, string> | undefined;
   private readonly declared: Set<string>;
@@ -59,6 +49,7 @@ class StageCheck {
     return { variables, declared, hasShell, hasWorkdir, triggers };
   }
 
+  /** @throws AegisError DOCKERFILE_EXPANSION */
   visit(raw: Instruction): void {
     if (raw.kind === "ARG") {
       for (const arg of raw.args) this.arg({ ...raw, args: [arg] });
@@ -96,7 +87,12 @@ class StageCheck {
     };
     const { escape: escapeCharacter, file } = this.scope.dockerfile;
     const report = raw.kind === "EXPOSE" ? {} : { onVariable, onWord };
-    return expandInstruction(raw, (name) => variables.get(name), { escape: escapeCharacter, file, ...report });
+    try {
+      return expandInstruction(raw, (name) => variables.get(name), { escape: escapeCharacter, file, ...report });
+    } finally {
+      // A word that can't be expanded has been read up to what is wrong with it.
+      onWord();
+    }
   }
 
   private undefinedVariable(name: string, raw: Instruction, variables: ReadonlyMap<string, string>): void {

@@ -362,6 +362,34 @@ describe("the image's config", () => {
     });
   });
 
+  it("tells what the rules say of the stages that it builds", async () => {
+    const text = "FROM scratch AS unused\nENV A b\nLABEL a=$Q\nFROM scratch as last\nLABEL a=$X\n";
+    const { events } = await sandbox.build(text);
+    expect(events.flatMap((it) => (it.type === "warning" ? [[it.rule, it.line]] : []))).toEqual([
+      ["FromAsCasing", 4],
+      ["UndefinedVar", 5],
+    ]);
+  });
+
+  it("does not begin when the file asks for no warnings and there are some", async () => {
+    const text = "# check=error=true\nFROM scratch\nENV A b\nCOPY missing /\n";
+    await expect(sandbox.build(text)).rejects.toMatchObject({ code: "CHECK_FAILED", exitCode: 1 });
+    const skipped = sandbox.build(text, { buildArgs: ["BUILDKIT_DOCKERFILE_CHECK=skip=all;error=true"] });
+    await expect(skipped).rejects.toMatchObject({ code: "COPY_SOURCE_MISSING" });
+  });
+
+  it("takes a base image that is there for another platform only, and says so", async () => {
+    await sandbox.build("FROM scratch\nENV A=b\n", { tags: ["other"], platform: "linux/s390x" });
+    const built = await sandbox.build("FROM other\nLABEL a=$A\n", { platform: "linux/arm64" });
+    expect(built.config.architecture).toBe("s390x");
+    expect(built.events).toContainEqual({
+      type: "warning",
+      rule: "InvalidBaseImagePlatform",
+      text: 'Base image other was pulled with platform "linux/s390x", expected "linux/arm64" for current build',
+      line: 1,
+    });
+  });
+
   it("writes an Aegisfile's instructions as labels", async () => {
     sandbox.write({ Aegisfile: 'FROM scratch\nMEMORY 2g\nSECRET KEY env=API_KEY\nCMD ["x"]\n' });
     const built = await sandbox.build("this is not read");

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Progress } from "../../../src/build/progress.js";
-import { plainReporter } from "../../../src/cli/render/progress.js";
+import { createReporter, plainReporter } from "../../../src/cli/render/progress.js";
 
 describe("plain progress", () => {
   it("numbers steps, names the one that a line belongs to, and keeps lines whole", () => {
@@ -25,6 +25,19 @@ describe("plain progress", () => {
         "#1 ERROR: no",
         "",
       ].join("\n"),
+    );
+  });
+
+  it("collects what the rules say, and shows it once at the end", async () => {
+    let text = "";
+    const reporter = await createReporter("plain", { write: (part) => (text += part) });
+    const progress = new Progress(reporter.report);
+    progress.warn({ rule: "UndefinedVar", text: "Usage of undefined variable '$X'", line: 7 });
+    progress.start("[1/1] COPY a b").done();
+    await reporter.end(false);
+    expect(text.replace(/\d+\.\ds/, "0.0s")).toBe(
+      "#1 [1/1] COPY a b\n#1 DONE 0.0s\n\n 1 warning found (use --check to expand):\n" +
+        " - UndefinedVar: Usage of undefined variable '$X' (line 7)\n",
     );
   });
 });

@@ -1,0 +1,58 @@
+/** `--call`: what a Dockerfile says, told without building anything. */
+import { listTargets, type Outline, outlineTarget, type TargetSummary } from "../dockerfile/outline.js";
+import { parseDockerfile } from "../dockerfile/parser.js";
+import type { LintWarning } from "../dockerfile/types.js";
+import { hostPlatform } from "../oci/platforms.js";
+import { openImageStore } from "../oci/store.js";
+import type { AegisError } from "../support/errors.js";
+import type { AegisHome } from "../support/home.js";
+import { findDockerfile } from "./context/dockerfile.js";
+import { checkFailed, lintPlan, storedBases } from "./lint.js";
+import { planBuild } from "./plan.js";
+import { platformArgs } from "./scope.js";
+import type { BuildRequest } from "./types.js";
+
+export type EvaluationMethod = "check" | "outline" | "targets";
+
+export type Evaluation = { readonly file: EvaluatedFile } & (
+  | {
+      readonly method: "check";
+      readonly warnings: readonly LintWarning[];
+      /** Why a build would not even begin. */
+      readonly failure?: AegisError | undefined;
+    }
+  | { readonly method: "outline"; readonly outline: Outline }
+  | { readonly method: "targets"; readonly targets: readonly TargetSummary[] }
+);
+
+export interface EvaluatedFile {
+  readonly name: string;
+  readonly content: Uint8Array;
+}
+
+/** @throws AegisError as reading the Dockerfile does */
+export async function evaluateDockerfile(
+  home: AegisHome,
+  request: BuildRequest,
+  method: EvaluationMethod,
+): Promise<Evaluation> {
+  const found = await findDockerfile(request);
+  const file = { name: found.name, content: found.text };
+  const dockerfile = parseDockerfile(found.text, { filename: found.name, dialect: found.dialect });
+  if (method === "targets") return { method, file, targets: listTargets(dockerfile) };
+  const plan = planBuild(dockerfile, request);
+  if (method === "outline") {
+    const { buildArgs, target } = request;
+    const known = platformArgs(request.platform, hostPlatform(), plan.target.name ?? "default");
+    return { method, file, outline: outlineTarget(dockerfile, { target, buildArgs, platformArgs: known }) };
+  }
+  const store = await openImageStore(home.images);
+  try {
+    const bases = await storedBases(plan, request, store);
+    const report = await lintPlan(plan, { request, bases, dockerfilePath: found.path });
+    const failure = report.error ?? (report.failed ? checkFailed(found.name, report.warnings) : undefined);
+    return { method, file, warnings: report.warnings, failure };
+  } finally {
+    await store.close();
+  }
+}
