@@ -21,6 +21,7 @@ import { lazyExecutor } from "./executors/choose.js";
 import { storeResult } from "./image.js";
 import { resolveImage } from "./images.js";
 import { Sources } from "./inputs.js";
+import { LayerSupply } from "./layer-supply.js";
 import { BaseImages, checkFailed, type LintSurroundings, lintPlan, storedBases } from "./lint.js";
 import { type Plan, planBuild } from "./plan.js";
 import { Progress } from "./progress.js";
@@ -69,6 +70,7 @@ class Session {
       home,
       store,
       cache: openStepCache(home, (digest) => existsSync(store.blobPath(digest))),
+      layers: new LayerSupply(store),
       progress: this.#progress,
       executor: lazyExecutor(home, request.isolation, this.#progress),
       temporary: async (name) => {
@@ -117,6 +119,7 @@ class Session {
       const { deliver } = await import("./outputs.js");
       for (const output of request.outputs) await deliver(this.#environment, output, result, stored);
     }
+    await this.#environment.layers.settled();
     return stored;
   }
 
@@ -212,6 +215,8 @@ class Session {
   }
 
   async close(): Promise<void> {
+    this.#abort.abort();
+    await this.#environment.layers[Symbol.asyncDispose]();
     for (const resource of this.#resources.splice(0)) resource[Symbol.dispose]();
     if (this.#temporary) await rm(await this.#temporary, { recursive: true, force: true });
   }

@@ -3,6 +3,7 @@ import type { ImageStore } from "../oci/store.js";
 import type { AegisHome } from "../support/home.js";
 import type { StepCache } from "./cache/steps.js";
 import type { Executor } from "./executors/types.js";
+import type { LayerSupply } from "./layer-supply.js";
 import type { Progress } from "./progress.js";
 import type { BuildRequest } from "./types.js";
 
@@ -11,6 +12,8 @@ export interface BuildEnvironment {
   readonly home: AegisHome;
   readonly store: ImageStore;
   readonly cache: StepCache;
+  /** Whoever reads a layer asks for it here first. */
+  readonly layers: LayerSupply;
   readonly progress: Progress;
   /** Chosen, and its choice explained, when the first RUN needs it. */
   executor(): Promise<Executor>;

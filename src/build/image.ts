@@ -3,7 +3,6 @@ import { existsSync } from "node:fs";
 import type { Descriptor, ImageConfig, RuntimeConfig } from "../oci/types.js";
 import { datedHistory } from "./draft.js";
 import type { BuildEnvironment } from "./environment.js";
-import { pinLayers } from "./images.js";
 import { recordLastBuild } from "./last-build.js";
 import type { BuiltStage } from "./stage.js";
 import { keyOf } from "./steps/step.js";
@@ -14,10 +13,16 @@ export async function storeResult(environment: BuildEnvironment, stage: BuiltSta
   const { request, progress, home } = environment;
   const config = imageConfig(stage, request.labels);
   return await progress.during("exporting to image", async (step) => {
-    const target = (await storedAlready(environment, config, stage)) ?? (await put(environment, config, stage));
+    // Layers that are still on their way become disks while they arrive.
+    const [stored, disks] = await Promise.allSettled([
+      storedAlready(environment, config, stage).then((found) => found ?? put(environment, config, stage)),
+      ensureDisks(environment, stage),
+    ]);
+    if (stored.status === "rejected") throw stored.reason;
+    if (disks.status === "rejected") throw disks.reason;
+    const target = stored.value;
     step.note(`manifest ${target.digest}`);
     for (const name of request.tags) step.note(`naming to ${name}`);
-    await ensureDisks(environment, stage);
     const result: BuildResult = {
       image: target,
       config,
@@ -52,8 +57,8 @@ async function storedAlready(
 }
 
 async function put(environment: BuildEnvironment, config: ImageConfig, stage: BuiltStage): Promise<Descriptor> {
-  const { store, cache, request } = environment;
-  await pinLayers(environment, stage.draft.layers);
+  const { store, cache, request, layers } = environment;
+  await Promise.all(stage.draft.layers.map(({ descriptor }) => layers.ready(descriptor)));
   const { target } = await store.putImage(
     { config, layers: stage.draft.layers.map((it) => it.descriptor) },
     request.tags,

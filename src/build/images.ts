@@ -1,10 +1,13 @@
-/** Images that FROM and `--from` name. */
+/** Images that FROM and `--from` name. Their layers are fetched when something needs them. */
 import { existsSync } from "node:fs";
+import type { PreparedPull } from "../oci/registry/pull.js";
+import type { TransferEvent } from "../oci/registry/progress.js";
 import type { Platform, StoredImage } from "../oci/types.js";
-import { AegisError } from "../support/errors.js";
 import { registriesFile } from "../support/home.js";
+import { formatSize } from "../support/sizes.js";
 import type { BuildEnvironment } from "./environment.js";
-import type { LayerRef } from "./steps/step.js";
+import type { LayerOrigin } from "./layer-supply.js";
+import type { StepHandle } from "./progress.js";
 
 /** @throws AegisError IMAGE_NOT_FOUND, NO_SUCH_PLATFORM and what pulling throws */
 export async function resolveImage(
@@ -12,18 +15,28 @@ export async function resolveImage(
   reference: string,
   platform: Platform,
 ): Promise<StoredImage> {
+  const { store, home, layers } = environment;
   const { pull, signal } = environment.request;
   // Only looked at: a build that has nothing to do takes no lease. Who reads its layers pins them first.
   const found = pull ? undefined : await stored(environment, reference, platform);
   if (found && present(environment, found)) return found;
-  const { ensureImage } = await import("../oci/ensure.js");
-  const registry = { settingsFile: registriesFile(environment.home) };
-  return await ensureImage(environment.store, reference, {
+  const { prepareImage } = await import("../oci/ensure.js");
+  let step: StepHandle | undefined;
+  const prepared = await prepareImage(store, reference, {
     platform,
     pull: pull ? "always" : "missing",
     signal,
-    registry,
+    registry: { settingsFile: registriesFile(home) },
+    onProgress: (event) => step && tell(step, event),
   });
+  const origin = new PullOrigin(prepared, (begun) =>
+    environment.progress.during(`pulling ${reference}`, async (handle) => {
+      step = handle;
+      await begun;
+    }),
+  );
+  layers.offer(prepared.image.manifest.layers, origin);
+  return prepared.image;
 }
 
 /** An image that comes for one platform only is taken for what it is, as the reference does; a warning tells. */
@@ -43,15 +56,36 @@ function present({ store }: BuildEnvironment, { manifest }: StoredImage): boolea
   return manifest.layers.every(({ digest }) => existsSync(store.blobPath(digest)));
 }
 
-/**
- * Makes layers safe from collection until the build ends.
- * @throws AegisError LAYERS_COLLECTED when one has just been collected
- */
-export async function pinLayers({ store }: BuildEnvironment, layers: readonly LayerRef[]): Promise<void> {
-  for (const { descriptor } of layers) {
-    if (await store.hasBlob(descriptor.digest)) continue;
-    throw new AegisError("LAYERS_COLLECTED", `the layer ${descriptor.digest} was removed while it was needed`, {
-      hint: "a prune ran at the same time; build again",
-    });
+/** Layers of an image that is pulled once one of them is needed, and then whole, so that it can be named. */
+class PullOrigin implements LayerOrigin {
+  #begun: { readonly layerReady: LayerOrigin["fetch"]; readonly finished: Promise<void> } | undefined;
+
+  constructor(
+    readonly prepared: PreparedPull,
+    readonly shown: (begun: Promise<void>) => Promise<void>,
+  ) {}
+
+  async fetch(layer: StoredImage["target"]): Promise<void> {
+    if (!this.#begun) {
+      const { layerReady, finished } = this.prepared.begin();
+      const told = this.shown(finished);
+      told.catch(() => undefined);
+      this.#begun = { layerReady, finished: told };
+    }
+    await this.#begun.layerReady(layer);
   }
+
+  async settled(): Promise<void> {
+    await this.#begun?.finished;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await (this.#begun ? this.#begun.finished : this.prepared[Symbol.asyncDispose]());
+  }
+}
+
+function tell(step: StepHandle, event: TransferEvent): void {
+  if (event.type !== "blob") return;
+  if (event.status === "done") step.note(`${event.digest} ${formatSize(event.total)} done`);
+  if (event.status === "retrying") step.note(`${event.digest} ${formatSize(event.done)}, trying again`);
 }

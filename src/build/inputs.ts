@@ -6,7 +6,7 @@ import { contextFilter, ignorePatterns } from "./context/ignore.js";
 import { LocalTree } from "./context/local.js";
 import { draftOf } from "./draft.js";
 import type { BuildEnvironment } from "./environment.js";
-import { pinLayers, resolveImage } from "./images.js";
+import { resolveImage } from "./images.js";
 import { RootStack } from "./roots.js";
 import type { BuiltStage } from "./stage.js";
 import type { StageInputs } from "./stage-steps.js";
@@ -75,10 +75,7 @@ export class Sources {
     const { cache } = this.environment;
     const fact = (question: string) => keyOf(["tree", roots.chainId, question]);
     return {
-      open: async () => {
-        await pinLayers(this.environment, roots.layers);
-        return await roots.contents();
-      },
+      open: () => roots.contents(),
       memory: {
         recall: (question) => cache.recall(fact(question)),
         remember: (question, answer) => cache.remember(fact(question), answer),

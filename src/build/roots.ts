@@ -92,6 +92,7 @@ export class RootStack {
 
   async #indexOf(layer: LayerRef): Promise<LayerIndex> {
     const index = new LayerIndex();
+    await this.#environment.layers.ready(layer.descriptor);
     await readLayer(this.#environment.store, layer.descriptor, index.recorder(), { diffId: layer.diffId });
     return index;
   }
@@ -163,10 +164,15 @@ export class RootStack {
   async #ensure(length: number): Promise<RootDisks> {
     const { ensureRootDisks } = await import("../rootfs/disks.js");
     const layers = this.#layers.slice(0, length).map(({ layer }) => layer);
-    return await ensureRootDisks(this.#environment.home, this.#environment.store, {
-      config: { rootfs: { type: "layers", diff_ids: layers.map((it) => it.diffId) } },
+    const { home, store, layers: supply, request } = this.#environment;
+    const image = {
+      config: { rootfs: { type: "layers" as const, diff_ids: layers.map((it) => it.diffId) } },
       layers: layers.map((it) => it.descriptor),
       baseLayers: this.#base,
+    };
+    return await ensureRootDisks(home, store, image, {
+      signal: request.signal,
+      layerReady: (layer) => supply.ready(layer),
     });
   }
 
@@ -175,6 +181,7 @@ export class RootStack {
       import("../ext4/index.js"),
       import("node:crypto"),
     ]);
+    await this.#environment.layers.ready(layer.descriptor);
     const disk = await this.#environment.temporary("layer.ext4");
     await using file = await open(disk, "wx", 0o600);
     await using writer = createExt4Writer({ fd: file.fd }, { uuid: randomBytes(16), journal: false });

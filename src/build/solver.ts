@@ -18,8 +18,8 @@ export interface SolvedStep {
 
 export interface SolveOptions {
   readonly noCache: boolean;
-  /** Awaited before the step is done: makes what it builds on safe from collection. */
-  readonly pin: () => Promise<void>;
+  /** Layers that the step builds on. */
+  readonly below: readonly LayerRef[];
 }
 
 /** `make` gets a way to the step's progress, for what it has to say while it runs. */
@@ -47,7 +47,7 @@ export async function solve(
     // Another build may have done it while this one waited.
     const meanwhile = await hit();
     if (meanwhile) return meanwhile;
-    await options.pin();
+    environment.layers.begin(options.below.map(({ descriptor }) => descriptor));
     const solved = await perform(step, environment);
     await cache.store(key, { layer: solved.layer, created: solved.created });
     progress.done();

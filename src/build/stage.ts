@@ -7,7 +7,6 @@ import { parseOnbuild } from "../dockerfile/parser.js";
 import type { Dockerfile, Instruction, InstructionOf, Stage } from "../dockerfile/types.js";
 import { type ImageDraft, withConfig, withLayer } from "./draft.js";
 import type { BuildEnvironment } from "./environment.js";
-import { pinLayers } from "./images.js";
 import type { StepHandle } from "./progress.js";
 import type { RootStack } from "./roots.js";
 import type { Scope } from "./scope.js";
@@ -171,7 +170,7 @@ class StageBuilder {
     const title = `[${this.plan.label}${String(++this.#done).padStart(String(this.total).length)}/${this.total}] ${shown}`;
     const solved = await solve(title, make, this.environment, {
       noCache: this.plan.noCache,
-      pin: () => pinLayers(this.environment, this.roots.layers),
+      below: this.roots.layers,
     });
     this.roots.push(solved.layer, solved.fresh);
     this.draft = withLayer(this.draft, solved.layer, solved.createdBy, this.#epochTime() ?? solved.created);

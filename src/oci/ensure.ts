@@ -3,7 +3,7 @@ import { AegisError } from "../support/errors.js";
 import { type LayoutReference, parseLayoutReference } from "./archive/layout-reference.js";
 import { formatPlatform } from "./platforms.js";
 import { familiarName } from "./references.js";
-import type { PendingPull, PullOptions } from "./registry/pull.js";
+import type { PendingPull, PreparedPull, PullOptions } from "./registry/pull.js";
 import { type ImageStore, imageNotFound } from "./store.js";
 import type { StoredImage } from "./types.js";
 
@@ -25,27 +25,30 @@ export async function ensureImage(store: ImageStore, text: string, options: Ensu
 
 /** As `ensureImage`, but resolves when it is known which layers the image has; they may still be on their way. */
 export async function beginImage(store: ImageStore, text: string, options: EnsureOptions): Promise<PendingPull> {
-  const layout = parseLayoutReference(text);
-  if (layout) return await fromLayout(store, layout, options);
-  if (options.pull !== "always") {
-    const stored = await store.resolve(text, { platform: options.platform });
-    if (stored && (await isComplete(store, stored))) {
-      return here(stored);
-    }
-  }
-  if (options.pull === "never") throw await missing(store, text, options);
-  const { beginPull } = await import("./registry/pull.js");
-  return await beginPull(store, text, options);
+  return (await prepareImage(store, text, options)).begin();
 }
 
-const here = (image: StoredImage): PendingPull => ({
+/** As `beginImage`, but layers that the store lacks are not fetched until `begin` is called. */
+export async function prepareImage(store: ImageStore, text: string, options: EnsureOptions): Promise<PreparedPull> {
+  const layout = parseLayoutReference(text);
+  if (layout) return here(await fromLayout(store, layout, options));
+  if (options.pull !== "always") {
+    const stored = await store.resolve(text, { platform: options.platform });
+    if (stored && (await isComplete(store, stored))) return here(stored);
+  }
+  if (options.pull === "never") throw await missing(store, text, options);
+  const { preparePull } = await import("./registry/pull.js");
+  return await preparePull(store, text, options);
+}
+
+const here = (image: StoredImage): PreparedPull => ({
   image,
-  layerReady: async () => undefined,
-  finished: Promise.resolve(),
+  begin: () => ({ image, layerReady: async () => undefined, finished: Promise.resolve() }),
+  [Symbol.asyncDispose]: async () => undefined,
 });
 
 /** `oci:DIR[:NAME]`: the directory is read each time, so that the store has what it holds now. */
-async function fromLayout(store: ImageStore, layout: LayoutReference, options: EnsureOptions): Promise<PendingPull> {
+async function fromLayout(store: ImageStore, layout: LayoutReference, options: EnsureOptions): Promise<StoredImage> {
   const { loadLayoutDirectory } = await import("./archive/layout.js");
   const loaded = await loadLayoutDirectory(store, layout, { keepNames: false });
   if (loaded.length !== 1) {
@@ -54,7 +57,7 @@ async function fromLayout(store: ImageStore, layout: LayoutReference, options: E
     });
   }
   const image = await store.resolve(loaded[0]!.target.digest, { platform: options.platform });
-  if (image) return here(image);
+  if (image) return image;
   throw new AegisError("NO_SUCH_PLATFORM", `the layout ${layout.directory} has no image for the wanted platform`, {
     hint: "ask for another one with --platform",
   });

@@ -44,6 +44,18 @@ export async function pullImage(store: ImageStore, text: string, options: PullOp
 
 /** As `pullImage`, but resolves when it is known which layers come, so that they can be assembled meanwhile. */
 export async function beginPull(store: ImageStore, text: string, options: PullOptions = {}): Promise<PendingPull> {
+  return (await preparePull(store, text, options)).begin();
+}
+
+/** An image that is known, and whose layers may be wanted or not. */
+export interface PreparedPull extends AsyncDisposable {
+  readonly image: StoredImage;
+  /** Starts fetching the layers. To be called once at most; without it the pull has to be disposed of. */
+  begin(): PendingPull;
+}
+
+/** As `beginPull`, but fetches nothing except manifest and config until it is told to. */
+export async function preparePull(store: ImageStore, text: string, options: PullOptions = {}): Promise<PreparedPull> {
   const reference = parseReference(text);
   const report = options.onProgress ?? (() => undefined);
   const session = await openSession(reference, "pull", options.registry ?? {});
@@ -56,37 +68,53 @@ export async function beginPull(store: ImageStore, text: string, options: PullOp
     const config = parseConfig(await store.readBlob(manifest.config.digest), manifest);
     checkPlatform(config, reference, options.platform);
     report({ type: "image", descriptor: chosen.descriptor, manifest, config });
-    const name = nameOf(reference);
-    const image = { target: chosen.descriptor, manifest, config, names: [name] };
-    const arrivals = new Map(manifest.layers.map((layer) => [layer.digest, deferred()]));
-    const fetchAll = async () => {
-      const layers = [...new Map(manifest.layers.map((layer) => [layer.digest, layer])).values()];
-      const limit = options.registry?.concurrency ?? defaultConcurrency;
-      await inParallel(layers, limit, options.signal, async (layer, signal) => {
-        await fetchBlob(session, store, layer, { report, signal });
-        arrivals.get(layer.digest)!.resolve();
-      });
-      for (const { descriptor, bytes } of new Set([chosen, top])) {
-        await store.writeBlob(bytes, { mediaType: descriptor.mediaType, expected: descriptor });
-      }
-      await store.putTarget(top.descriptor, [name]);
-    };
-    const finished = fetchAll()
-      .catch((error) => {
-        for (const arrival of arrivals.values()) arrival.reject(error);
-        throw error;
-      })
-      .finally(() => session[Symbol.asyncDispose]());
-    finished.catch(() => undefined);
+    const image = { target: chosen.descriptor, manifest, config, names: [nameOf(reference)] };
     return {
       image,
-      layerReady: async (layer) => await arrivals.get(layer.digest)?.promise,
-      finished,
+      begin: () => fetchLayers(store, session, image, new Set([chosen, top]), options),
+      [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
     };
   } catch (error) {
     await session[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** Fetches the layers, then stores `documents`, the last of which is what the name leads to. */
+function fetchLayers(
+  store: ImageStore,
+  session: Session,
+  image: StoredImage,
+  documents: ReadonlySet<Fetched>,
+  options: PullOptions,
+): PendingPull {
+  const { manifest, names } = image;
+  const report = options.onProgress ?? (() => undefined);
+  const arrivals = new Map(manifest.layers.map((layer) => [layer.digest, deferred()]));
+  const fetchAll = async () => {
+    const layers = [...new Map(manifest.layers.map((layer) => [layer.digest, layer])).values()];
+    const limit = options.registry?.concurrency ?? defaultConcurrency;
+    await inParallel(layers, limit, options.signal, async (layer, signal) => {
+      await fetchBlob(session, store, layer, { report, signal });
+      arrivals.get(layer.digest)!.resolve();
+    });
+    for (const { descriptor, bytes } of documents) {
+      await store.writeBlob(bytes, { mediaType: descriptor.mediaType, expected: descriptor });
+    }
+    await store.putTarget([...documents].at(-1)!.descriptor, names);
+  };
+  const finished = fetchAll()
+    .catch((error) => {
+      for (const arrival of arrivals.values()) arrival.reject(error);
+      throw error;
+    })
+    .finally(() => session[Symbol.asyncDispose]());
+  finished.catch(() => undefined);
+  return {
+    image,
+    layerReady: async (layer) => await arrivals.get(layer.digest)?.promise,
+    finished,
+  };
 }
 
 interface Deferred {
