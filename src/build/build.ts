@@ -13,6 +13,7 @@ import { type ImageStore, openImageStore } from "../oci/store.js";
 import type { Platform } from "../oci/types.js";
 import { sweepTemporary, temporaryPath } from "../support/files.js";
 import type { AegisHome } from "../support/home.js";
+import type { CacheImports } from "./cache/import.js";
 import { openStepCache } from "./cache/steps.js";
 import { findDockerfile } from "./context/dockerfile.js";
 import { draftOf, scratchDraft } from "./draft.js";
@@ -36,11 +37,26 @@ import type { BuildRequest, BuildResult, Report } from "./types.js";
  */
 export async function buildImage(home: AegisHome, request: BuildRequest, report: Report): Promise<BuildResult> {
   const store = await openImageStore(home.images);
-  const session = new Session(home, store, request, report);
+  const progress = new Progress(report);
+  let imports: CacheImports | undefined;
   try {
-    return await session.run();
+    if (request.cacheFrom.length > 0 && !request.noCache) {
+      const { CacheImports } = await import("./cache/import.js");
+      imports = await CacheImports.open(request, { home, store, progress });
+    }
+    for (;;) {
+      const session = new Session(home, store, request, progress, imports);
+      try {
+        return await session.run();
+      } catch (error) {
+        // What has been done is remembered, so starting over costs what the cache let down.
+        if (!imports?.without(error)) throw error;
+      } finally {
+        await session.close();
+      }
+    }
   } finally {
-    await session.close();
+    await imports?.[Symbol.asyncDispose]();
     await store.close();
   }
 }
@@ -59,9 +75,10 @@ class Session {
     home: AegisHome,
     store: ImageStore,
     readonly original: BuildRequest,
-    report: Report,
+    progress: Progress,
+    imports: CacheImports | undefined,
   ) {
-    this.#progress = new Progress(report);
+    this.#progress = progress;
     const signals = [this.#abort.signal, ...(original.signal ? [original.signal] : [])];
     const request = { ...original, signal: AbortSignal.any(signals) };
     this.#bases = new BaseImages(request.platform);
@@ -70,6 +87,8 @@ class Session {
       home,
       store,
       cache: openStepCache(home, (digest) => existsSync(store.blobPath(digest))),
+      imports,
+      used: { steps: new Map(), trees: new Map() },
       layers: new LayerSupply(store),
       progress: this.#progress,
       executor: lazyExecutor(home, request.isolation, this.#progress),
@@ -119,8 +138,27 @@ class Session {
       const { deliver } = await import("./outputs.js");
       for (const output of request.outputs) await deliver(this.#environment, output, result, stored);
     }
+    for (const target of request.cacheTo) {
+      if (target.type === "inline") continue;
+      const { exportCache } = await import("./cache/export.js");
+      await exportCache(this.#environment, target, result.draft.layers);
+    }
     await this.#environment.layers.settled();
+    await this.#keepImported();
     return stored;
+  }
+
+  /** Steps of other machines' caches whose layers are here now count as this machine's own. */
+  async #keepImported(): Promise<void> {
+    const { imports, used, cache, store } = this.#environment;
+    if (!imports) return;
+    for (const [key, record] of used.steps) {
+      if (imports.gave(key) && existsSync(store.blobPath(record.layer.descriptor.digest)))
+        await cache.store(key, record);
+    }
+    for (const [question, answer] of used.trees) {
+      if (imports.tree(question) === answer) await cache.remember(question, answer);
+    }
   }
 
   /** `# check=error=true`: warnings that it doesn't skip fail the build before anything is built. */

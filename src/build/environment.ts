@@ -1,7 +1,8 @@
 /** What all parts of one build share. */
 import type { ImageStore } from "../oci/store.js";
 import type { AegisHome } from "../support/home.js";
-import type { StepCache } from "./cache/steps.js";
+import type { CacheImports } from "./cache/import.js";
+import type { StepCache, StepRecord } from "./cache/steps.js";
 import type { Executor } from "./executors/types.js";
 import type { LayerSupply } from "./layer-supply.js";
 import type { Progress } from "./progress.js";
@@ -12,6 +13,10 @@ export interface BuildEnvironment {
   readonly home: AegisHome;
   readonly store: ImageStore;
   readonly cache: StepCache;
+  /** Caches of other machines; undefined when none was named. */
+  readonly imports: CacheImports | undefined;
+  /** Steps by key and trees by question that this build made use of, done or found. */
+  readonly used: { readonly steps: Map<string, StepRecord>; readonly trees: Map<string, string> };
   /** Whoever reads a layer asks for it here first. */
   readonly layers: LayerSupply;
   readonly progress: Progress;

@@ -11,7 +11,7 @@ import type { BuildRequest, BuildResult } from "./types.js";
 /** Stores what the target stage has become. */
 export async function storeResult(environment: BuildEnvironment, stage: BuiltStage): Promise<BuildResult> {
   const { request, progress, home } = environment;
-  const config = imageConfig(stage, request.labels);
+  const config = { ...imageConfig(stage, request.labels), ...(await inlineCache(environment)) };
   return await progress.during("exporting to image", async (step) => {
     // Layers that are still on their way become disks while they arrive.
     const [stored, disks] = await Promise.allSettled([
@@ -86,6 +86,13 @@ function imageConfig(stage: BuiltStage, labels: Readonly<Record<string, string>>
     rootfs: { type: "layers", diff_ids: draft.layers.map((it) => it.diffId) },
     history,
   };
+}
+
+/** What `--cache-to type=inline` adds to the config. */
+async function inlineCache({ request, used }: BuildEnvironment): Promise<object> {
+  if (!request.cacheTo.some(({ type }) => type === "inline")) return {};
+  const { encodeCache, inlineField } = await import("./cache/document.js");
+  return { [inlineField]: encodeCache(used) };
 }
 
 /** Go leaves empty fields out; an empty list is one. */

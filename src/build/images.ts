@@ -1,7 +1,7 @@
 /** Images that FROM and `--from` name. Their layers are fetched when something needs them. */
 import { existsSync } from "node:fs";
-import type { PreparedPull } from "../oci/registry/pull.js";
 import type { TransferEvent } from "../oci/registry/progress.js";
+import type { PreparedPull } from "../oci/registry/pull.js";
 import type { Platform, StoredImage } from "../oci/types.js";
 import { registriesFile } from "../support/home.js";
 import { formatSize } from "../support/sizes.js";

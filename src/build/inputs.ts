@@ -72,13 +72,21 @@ export class Sources {
 
   /** A finished tree; what it holds never changes, so answers about it are kept. */
   async #rooted(roots: RootStack): Promise<CopySource> {
-    const { cache } = this.environment;
+    const { cache, imports, used } = this.environment;
     const fact = (question: string) => keyOf(["tree", roots.chainId, question]);
     return {
       open: () => roots.contents(),
       memory: {
-        recall: (question) => cache.recall(fact(question)),
-        remember: (question, answer) => cache.remember(fact(question), answer),
+        async recall(question) {
+          const key = fact(question);
+          const answer = (await cache.recall(key)) ?? imports?.tree(key);
+          if (answer !== undefined) used.trees.set(key, answer);
+          return answer;
+        },
+        async remember(question, answer) {
+          used.trees.set(fact(question), answer);
+          await cache.remember(fact(question), answer);
+        },
       },
     };
   }

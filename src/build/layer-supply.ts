@@ -6,11 +6,15 @@ import type { Descriptor } from "../oci/types.js";
 import type { Digest } from "../support/brands.js";
 import { AegisError } from "../support/errors.js";
 
-export interface LayerOrigin extends AsyncDisposable {
+export interface LayerOrigin {
   /** Brings the layer into the store. */
   fetch(layer: Descriptor): Promise<void>;
+  /** Set when it only knows of the layer, and can but explain why it isn't here. */
+  readonly lacks?: true;
   /** Resolves once what `fetch` has begun is complete. */
   settled?(): Promise<void>;
+  /** What was begun has to have been aborted or settled. */
+  [Symbol.asyncDispose]?(): Promise<void>;
 }
 
 interface LayerStore {
@@ -36,19 +40,9 @@ export class LayerSupply implements AsyncDisposable {
     }
   }
 
-  /** Takes an origin back. */
-  withdraw(origin: LayerOrigin): void {
-    for (const [digest, origins] of this.#origins) {
-      this.#origins.set(
-        digest,
-        origins.filter((it) => it !== origin),
-      );
-    }
-  }
-
   /** Whether the layer is here or can be fetched. */
   async knows({ digest }: Descriptor): Promise<boolean> {
-    return (this.#origins.get(digest)?.length ?? 0) > 0 || (await this.#store.hasBlob(digest));
+    return this.#origins.get(digest)?.some((it) => !it.lacks) || (await this.#store.hasBlob(digest));
   }
 
   /**
@@ -60,8 +54,6 @@ export class LayerSupply implements AsyncDisposable {
     if (known) return known;
     const arriving = this.#fetch(layer);
     this.#arriving.set(layer.digest, arriving);
-    // A second attempt may have another place to ask.
-    arriving.catch(() => this.#arriving.delete(layer.digest));
     return arriving;
   }
 
@@ -77,7 +69,7 @@ export class LayerSupply implements AsyncDisposable {
 
   /** Lets go of every origin; what is still on its way has to have been aborted. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.allSettled([...this.#all].map((origin) => origin[Symbol.asyncDispose]()));
+    await Promise.allSettled([...this.#all].map((origin) => origin[Symbol.asyncDispose]?.()));
   }
 
   async #fetch(layer: Descriptor): Promise<void> {

@@ -1,4 +1,5 @@
 /** Numbers the steps of a build and times them, so that reporters only draw. */
+import { CacheUnusable } from "./cache/unusable.js";
 import type { BuildEvent, Report } from "./types.js";
 
 export interface StepHandle {
@@ -22,7 +23,13 @@ export class Progress {
   }
   #layers = 0;
 
+  readonly #warned = new Set<string>();
+
+  /** Once for each warning, however often a build starts over. */
   warn(warning: Omit<Extract<BuildEvent, { type: "warning" }>, "type">): void {
+    const text = JSON.stringify(warning);
+    if (this.#warned.has(text)) return;
+    this.#warned.add(text);
     this.report({ type: "warning", ...warning });
   }
 
@@ -40,7 +47,9 @@ export class Progress {
         this.report({ type: "finished", step, cached, ms: performance.now() - since });
       },
       failed: (error) => {
-        const canceled = error instanceof Error && error.name === "AbortError";
+        // A step that a cache let down is not lost: it is done again.
+        const canceled =
+          (error instanceof Error && error.name === "AbortError") || CacheUnusable.in(error) !== undefined;
         this.report({
           type: "failed",
           step,

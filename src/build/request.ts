@@ -5,6 +5,7 @@ import { hostPlatform, parsePlatform } from "../oci/platforms.js";
 import { normaliseReference } from "../oci/references.js";
 import { AegisError } from "../support/errors.js";
 import { parseSize } from "../support/sizes.js";
+import { type CacheTarget, cacheSource, cacheTarget } from "./request-cache.js";
 import { buildOutputs } from "./request-outputs.js";
 import { buildSecrets, sshAgents } from "./request-secrets.js";
 import type { BuildRequest, ExtraHost, NamedContext } from "./types.js";
@@ -29,6 +30,8 @@ export interface BuildFlags {
   readonly ssh: readonly string[];
   readonly isolation: string | undefined;
   readonly progress: string | undefined;
+  readonly cacheFrom: readonly string[];
+  readonly cacheTo: readonly string[];
   readonly output: readonly string[];
   readonly push: boolean;
   readonly load: boolean;
@@ -80,6 +83,8 @@ export function buildRequest(
       secrets: buildSecrets(flags.secrets, env),
       agents: sshAgents(flags.ssh, env),
       shmSize: flags.shmSize === undefined ? undefined : parseSize(flags.shmSize),
+      cacheFrom: flags.cacheFrom.map(cacheSource),
+      cacheTo: cacheTargets(flags.cacheTo, buildArgs),
       outputs: buildOutputs(flags.output, flags),
       stdout: streams.stdout,
       epoch: epochText ? epochSeconds(epochText) : undefined,
@@ -136,6 +141,12 @@ function extraHost(word: string): ExtraHost {
   const match = /^([^:=]+)[:=](.+)$/.exec(word);
   if (match) return { name: match[1]!, address: match[2]!.replace(/^\[(.*)\]$/, "$1") };
   throw usage(`--add-host "${word}" names no address`, "write it as --add-host name:address");
+}
+
+function cacheTargets(words: readonly string[], buildArgs: Readonly<Record<string, string>>): readonly CacheTarget[] {
+  const targets = words.map(cacheTarget);
+  const inline = buildArgs.BUILDKIT_INLINE_CACHE;
+  return inline === "1" || inline === "true" ? [...targets, { type: "inline" }] : targets;
 }
 
 function epochSeconds(text: string): number {

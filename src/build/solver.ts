@@ -36,8 +36,10 @@ export async function solve(
     const key = await step.key();
     const { cache } = environment;
     const hit = async () => {
-      const record = options.noCache ? undefined : await cache.find(key);
+      if (options.noCache) return undefined;
+      const record = (await cache.find(key)) ?? environment.imports?.find(key, environment.layers);
       if (!record) return undefined;
+      environment.used.steps.set(key, record);
       progress.done(true);
       return { ...record, createdBy: step.createdBy, fresh: undefined };
     };
@@ -49,7 +51,9 @@ export async function solve(
     if (meanwhile) return meanwhile;
     environment.layers.begin(options.below.map(({ descriptor }) => descriptor));
     const solved = await perform(step, environment);
-    await cache.store(key, { layer: solved.layer, created: solved.created });
+    const record = { layer: solved.layer, created: solved.created };
+    await cache.store(key, record);
+    environment.used.steps.set(key, record);
     progress.done();
     return solved;
   } catch (error) {

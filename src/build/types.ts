@@ -1,6 +1,7 @@
 /** What a build is asked for, what it tells while it runs, and what it gives. */
 import type { Descriptor, ImageConfig, Platform } from "../oci/types.js";
 import type { Digest } from "../support/brands.js";
+import type { CacheSource, CacheTarget } from "./request-cache.js";
 import type { BuildOutput } from "./request-outputs.js";
 
 export type Isolation = "auto" | "vm" | "container";
@@ -39,6 +40,9 @@ export interface BuildRequest {
   readonly shmSize?: number | undefined;
   /** SOURCE_DATE_EPOCH in seconds: every time in the result is at most this. */
   readonly epoch?: number | undefined;
+  /** `--cache-from`: asked in this order, after the own cache. */
+  readonly cacheFrom: readonly CacheSource[];
+  readonly cacheTo: readonly CacheTarget[];
   readonly outputs: readonly BuildOutput[];
   /** Takes what an output sends to `-`. */
   readonly stdout: (chunk: Uint8Array) => Promise<void>;

@@ -110,6 +110,8 @@ export const noFlags: BuildFlags = {
   ssh: [],
   isolation: undefined,
   progress: undefined,
+  cacheFrom: [],
+  cacheTo: [],
   output: [],
   push: false,
   load: false,

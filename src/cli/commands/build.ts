@@ -58,6 +58,13 @@ export default class BuildCommand extends AegisCommand {
   });
   isolation = Option.String("--isolation", { description: "where RUN steps run: auto, vm or container" });
   progress = Option.String("--progress", { description: "auto, plain, tty, quiet or rawjson" });
+  cacheFrom = Option.Array("--cache-from", [], {
+    description: "where others' steps are remembered: NAME, type=registry,ref=NAME or type=local,src=DIR (repeatable)",
+  });
+  cacheTo = Option.Array("--cache-to", [], {
+    description:
+      "where to leave this build's steps: type=inline, type=registry,ref=NAME or type=local,dest=DIR[,mode=min|max] (repeatable)",
+  });
   output = Option.Array("-o,--output", [], {
     description:
       "where the result goes: a directory, or type=local|tar|oci|docker|image|registry|disk,dest=PATH (repeatable)",
@@ -94,6 +101,8 @@ export default class BuildCommand extends AegisCommand {
         secrets: this.secrets,
         ssh: this.ssh,
         isolation: this.isolation,
+        cacheFrom: this.cacheFrom,
+        cacheTo: this.cacheTo,
         output: this.output,
         push: this.push,
         load: this.load,

@@ -1,8 +1,10 @@
 /** OCI image layouts in directories of their own, as `oci:DIR[:NAME]` names them: read into the store, written from it. */
-import { open, readFile, stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import type { Digest } from "../../support/brands.js";
 import { AegisError, hasErrno } from "../../support/errors.js";
+import { type Artifact, checkConfigSize } from "../artifact.js";
+import { isDigest } from "../digests.js";
 import { documentKind, parseIndex, parseManifest } from "../documents.js";
 import { formatReference, parseReference } from "../references.js";
 import { openBlob, readBlob } from "../store/blobs.js";
@@ -117,6 +119,25 @@ async function copyBlob(store: ImageStore, directory: string, descriptor: Descri
 }
 
 /**
+ * One manifest of a layout, by name or digest; nothing is copied before it is wanted.
+ * @throws AegisError LAYOUT_INVALID, IMAGE_NOT_FOUND, BLOB_MISSING, IMAGE_INVALID, BLOB_TOO_LARGE
+ */
+export async function openLayoutArtifact(store: ImageStore, directory: string, name: string): Promise<Artifact> {
+  const digest = isDigest(name) ? name : chooseEntries(await readIndex(directory), directory, name)[0]!.digest;
+  const manifest = parseManifest(await readBlob(directory, digest));
+  checkConfigSize(manifest);
+  return {
+    manifest,
+    config: await readBlob(directory, manifest.config.digest),
+    async fetch(layer) {
+      if (await copyBlob(store, directory, layer)) return;
+      throw new AegisError("BLOB_MISSING", `the layout ${directory} lacks the blob ${layer.digest}`);
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
+/**
  * Adds images of the store to a layout, which is made when it is not there. With a `name` one image is entered under it, else
  * each under the name it was asked for.
  * @throws AegisError IMAGE_NOT_FOUND, LAYOUT_INVALID
@@ -133,23 +154,56 @@ export async function saveLayoutDirectory(
       const record = await store.find(text);
       if (!record) throw imageNotFound(text);
       for (const digest of await reachable(store.root, record.target.digest, record.target.mediaType)) {
-        if (!(await store.hasBlob(digest)) || (await target.hasBlob(digest))) continue;
-        const file = await open(store.blobPath(digest), "r");
-        try {
-          await target.writeBlob(readChunks(file), { mediaType: "application/octet-stream", expected: { digest } });
-        } finally {
-          await file.close();
-        }
+        if (await store.hasBlob(digest)) await copyInto(target, store, digest);
       }
-      const entered = name ?? record.names.find((it) => it === normalised(text));
-      await updateLayout(directory, (entries) => [
-        ...entries.filter(
-          (it) => it.name !== entered || (entered === undefined && it.target.digest !== record.target.digest),
-        ),
-        { target: record.target, name: entered },
-      ]);
+      await enter(directory, record.target, name ?? record.names.find((it) => it === normalised(text)));
     }
   } finally {
     await target.close();
   }
+}
+
+/**
+ * Enters a manifest of the store under a name of a layout, in the place of what had the name; what then has no name goes.
+ * @param layerReady awaited before a layer that the layout lacks is read from the store
+ * @throws AegisError LAYOUT_INVALID, BLOB_MISSING
+ */
+export async function replaceInLayout(
+  store: ImageStore,
+  target: Descriptor,
+  { directory, name }: Required<LayoutReference>,
+  layerReady: (layer: Descriptor) => Promise<void>,
+): Promise<void> {
+  await initialiseLayout(directory);
+  const layout = await openImageStore(directory);
+  try {
+    const { config, layers } = parseManifest(await store.readBlob(target.digest));
+    for (const layer of layers) {
+      if (await layout.hasBlob(layer.digest)) continue;
+      await layerReady(layer);
+      await copyInto(layout, store, layer.digest);
+    }
+    for (const { digest } of [config, target]) await copyInto(layout, store, digest);
+    await enter(directory, target, name);
+    await layout.collect();
+  } finally {
+    await layout.close();
+  }
+}
+
+async function copyInto(layout: ImageStore, store: ImageStore, digest: Digest): Promise<void> {
+  if (await layout.hasBlob(digest)) return;
+  const file = await store.openBlob(digest);
+  try {
+    await layout.writeBlob(readChunks(file), { mediaType: "application/octet-stream", expected: { digest } });
+  } finally {
+    await file.close();
+  }
+}
+
+async function enter(directory: string, target: Descriptor, name: string | undefined): Promise<void> {
+  await updateLayout(directory, (entries) => [
+    ...entries.filter((it) => it.name !== name || (name === undefined && it.target.digest !== target.digest)),
+    { target, name },
+  ]);
 }

@@ -60,9 +60,7 @@ export async function preparePull(store: ImageStore, text: string, options: Pull
   const report = options.onProgress ?? (() => undefined);
   const session = await openSession(reference, "pull", options.registry ?? {});
   try {
-    const top = await fetchTop(session, reference, options.signal);
-    report({ type: "resolved", name: formatReference(reference), target: top.descriptor });
-    const chosen = await chooseManifest(session, reference, top, options);
+    const { top, chosen } = await fetchChosen(session, reference, options);
     const manifest = parseManifest(chosen.bytes);
     await fetchBlob(session, store, manifest.config, { report, signal: options.signal });
     const config = parseConfig(await store.readBlob(manifest.config.digest), manifest);
@@ -138,6 +136,17 @@ function deferred(): Deferred {
 /** By digest if there is one: then the tag is only a comment. */
 const nameOf = ({ domain, path, tag, digest }: Reference): string =>
   formatReference(digest === undefined ? { domain, path, tag: tag! } : { domain, path, digest });
+
+/** What a name leads to, and, when that is an index, what it has for the platform. */
+export async function fetchChosen(
+  session: Session,
+  reference: Reference,
+  options: PullOptions,
+): Promise<{ readonly top: Fetched; readonly chosen: Fetched }> {
+  const top = await fetchTop(session, reference, options.signal);
+  options.onProgress?.({ type: "resolved", name: formatReference(reference), target: top.descriptor });
+  return { top, chosen: await chooseManifest(session, reference, top, options) };
+}
 
 async function fetchTop(session: Session, reference: Reference, signal: AbortSignal | undefined): Promise<Fetched> {
   const wanted = reference.digest ?? reference.tag!;

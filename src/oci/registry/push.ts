@@ -20,6 +20,8 @@ export interface PushOptions {
   readonly onProgress?: Report | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly registry?: RegistryOptions | undefined;
+  /** Awaited before a blob that the registry lacks is read from the store. */
+  readonly blobReady?: ((blob: Descriptor) => Promise<void>) | undefined;
 }
 
 export interface Pushed {
@@ -61,7 +63,8 @@ export async function pushRecord(
   await inParallel([...blobs.values()], options.registry?.concurrency ?? 4, options.signal, async (blob, signal) => {
     const from = mountFrom.get(blob.digest) ?? [];
     const chunkSize = options.registry?.chunkSize ?? 0;
-    await uploadBlob(place, store, blob, { report, signal, mountFrom: from, chunkSize });
+    const { blobReady } = options;
+    await uploadBlob(place, store, blob, { report, signal, mountFrom: from, chunkSize, blobReady });
   });
   for (const { descriptor, bytes, kind } of manifests) {
     const isTop = descriptor.digest === target.digest;

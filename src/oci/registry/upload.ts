@@ -19,6 +19,8 @@ export interface UploadOptions {
   readonly mountFrom: readonly string[];
   /** Bytes of a piece; 0 means at once as long as nothing breaks. */
   readonly chunkSize: number;
+  /** Awaited before the blob is read from the store. */
+  readonly blobReady?: ((blob: Descriptor) => Promise<void>) | undefined;
 }
 
 /** Requests with a body are sent once, so it is decided here what is worth another try. */
@@ -44,6 +46,7 @@ export async function uploadBlob(
   for (const from of options.mountFrom) {
     if (await mount(place, descriptor, from, options.signal)) return tell("mounted", size);
   }
+  await options.blobReady?.(descriptor);
   let { chunkSize } = options;
   for (let attempt = 1; ; attempt++) {
     const file = await store.openBlob(digest);

@@ -70,6 +70,8 @@ async function build(
       noCache: false,
       network: undefined,
       addHost: [],
+      cacheFrom: [],
+      cacheTo: [],
       shmSize: undefined,
       secrets: [],
       ssh: [],

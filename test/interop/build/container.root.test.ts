@@ -1,42 +1,18 @@
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { BuildSandbox, noFlags } from "../../helpers/build-sandbox.js";
+import { writeBusybox } from "../../helpers/busybox-tree.js";
 
 /** RUN steps in containers: needs root, runc, loop devices and overlay mounts. */
 
 let sandbox: BuildSandbox;
 beforeEach(() => {
   sandbox = new BuildSandbox();
-  addBusybox(sandbox);
+  writeBusybox(path.join(sandbox.context, "root"));
 });
 afterEach(() => sandbox[Symbol.dispose]());
-
-function addBusybox({ context }: BuildSandbox): void {
-  const bin = path.join(context, "root", "bin");
-  mkdirSync(bin, { recursive: true });
-  copyFileSync("/bin/busybox", path.join(bin, "busybox"));
-  for (const applet of [
-    "sh",
-    "ls",
-    "cat",
-    "mkdir",
-    "rm",
-    "touch",
-    "id",
-    "env",
-    "pwd",
-    "ln",
-    "mv",
-    "chmod",
-    "chown",
-    "mknod",
-    "stat",
-  ]) {
-    symlinkSync("busybox", path.join(bin, applet));
-  }
-}
 
 const base = "FROM scratch\nCOPY root /\n";
 const container = { isolation: "container" };

@@ -25,6 +25,8 @@ export type Fault =
   | { readonly kind: "corrupt" }
   /** Adds bytes to the body, without an announced length. */
   | { readonly kind: "lengthen" }
+  /** Passes the request on only then. */
+  | { readonly kind: "hold"; readonly until: Promise<void> }
   /** Sends the head and then nothing more. */
   | { readonly kind: "stall" }
   /** Sends a byte now and then. */
@@ -60,6 +62,10 @@ function handle(target: string, request: IncomingMessage, response: ServerRespon
   if (fault.kind === "status") {
     request.resume();
     response.writeHead(fault.status, fault.headers).end(fault.body ?? "");
+    return;
+  }
+  if (fault.kind === "hold") {
+    void fault.until.then(() => handle(target, request, response, { kind: "pass" }));
     return;
   }
   const [hostname, port] = target.split(":");
