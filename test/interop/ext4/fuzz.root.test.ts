@@ -2,13 +2,10 @@ import { execFileSync } from "node:child_process";
 import { copyFileSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { expect, it } from "vitest";
-import { damage, randomNumbers, readEverything, usedBlocks } from "../../helpers/ext4-fuzz.js";
+import { fuzz, fuzzing, peakMebibytes } from "../../helpers/damage.js";
+import { readEverything } from "../../helpers/ext4-fuzz.js";
 import { withScratch } from "../../helpers/ext4-image.js";
 import { withMount } from "../../helpers/loop-mount.js";
-
-/** AEGIS_FUZZ_SECONDS=3600 looks longer; AEGIS_FUZZ_SEED repeats a run. */
-const seconds = Number(process.env.AEGIS_FUZZ_SECONDS ?? 10);
-const seed = Number(process.env.AEGIS_FUZZ_SEED ?? 20);
 
 const kinds: readonly (readonly string[])[] = [
   ["-b", "1024"],
@@ -48,17 +45,11 @@ it(
         images.push(readFileSync(live), readFileSync(killed));
       }
       for (const image of images) expect(await readEverything(image, true)).toBeUndefined();
-      const used = images.map(usedBlocks);
-      const random = randomNumbers(seed);
-      const end = Date.now() + seconds * 1000;
-      for (let run = 0; Date.now() < end; run++) {
-        const which = random(images.length);
-        const undo = damage(images[which]!, used[which]!, random);
-        await readEverything(images[which]!, run % 4 === 0);
-        undo();
-      }
+      const runs = await fuzz(images, async (image, random) => void (await readEverything(image, random(4) === 0)));
+      expect(runs).toBeGreaterThan(fuzzing.seconds);
+      expect(peakMebibytes()).toBeLessThan(1024);
       for (const image of images) expect(await readEverything(image, true)).toBeUndefined();
     });
   },
-  (seconds + 120) * 1000,
+  (fuzzing.seconds + 120) * 1000,
 );

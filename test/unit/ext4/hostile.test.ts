@@ -3,7 +3,8 @@ import path from "node:path";
 import { describe, expect, it } from "vitest";
 import { type Ext4Inode, openExt4 } from "../../../src/ext4/index.js";
 import type { ByteString } from "../../../src/support/brands.js";
-import { damage, memorySource, randomNumbers, readEverything, usedBlocks } from "../../helpers/ext4-fuzz.js";
+import { damage, randomNumbers, usedBlocks } from "../../helpers/damage.js";
+import { memorySource, readEverything } from "../../helpers/ext4-fuzz.js";
 import { withScratch, writeImage } from "../../helpers/ext4-image.js";
 import { treeEntry } from "../../helpers/tree-lines.js";
 
