@@ -8,7 +8,7 @@ import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { decodeTar, readChunks } from "../../../src/oci/tar/decode.js";
 import { diffUpper } from "../../../src/rootfs/diff.js";
 import { ensureRootDisks, type RootImage } from "../../../src/rootfs/disks.js";
@@ -66,15 +66,23 @@ describe("image disks", () => {
     );
   });
 
-  it("are the same bytes whenever they are assembled", async () => {
-    const image = await test.image([busybox]);
-    const hashes = new Set<string>();
-    for (let round = 0; round < 2; round++) {
-      const disks = await ensureRootDisks(test.home, test.store, image);
-      hashes.add(await hashOf(disks.lowers[0]!.path));
-      await rm(disks.lowers[0]!.path);
+  it("are the same bytes whenever they are assembled: at once again, and on another day elsewhere", async () => {
+    const image = await test.image([busybox, oneFile("etc/motd", "hello\n")], 1);
+    const rounds: string[][] = [];
+    try {
+      for (const days of [0, 0, 400]) {
+        vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + days * 86_400_000 });
+        vi.stubEnv("TZ", days === 0 ? "UTC" : "Pacific/Kiritimati");
+        const { lowers } = await ensureRootDisks(test.home, test.store, image);
+        rounds.push(await Promise.all(lowers.map(async (lower) => await hashOf(lower.path))));
+        for (const lower of lowers) await rm(lower.path);
+      }
+    } finally {
+      vi.useRealTimers();
+      vi.unstubAllEnvs();
     }
-    expect(hashes.size).toBe(1);
+    expect(rounds[0]).toHaveLength(2);
+    expect(new Set(rounds.map(String)).size).toBe(1);
   });
 
   it("a one-file change leaves the base disk untouched", async () => {
