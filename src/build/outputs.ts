@@ -2,7 +2,6 @@
 import path from "node:path";
 import { AegisError } from "../support/errors.js";
 import { replaceFile } from "../support/files.js";
-import type { TreeSink } from "../support/tree.js";
 import type { BuildEnvironment } from "./environment.js";
 import { type BuildOutput, standardOutput } from "./request-outputs.js";
 import type { BuiltStage } from "./stage.js";
@@ -45,9 +44,13 @@ export async function deliver(
       return;
     case "local":
       await progress.during(`copying files to ${output.directory}`, async () => {
-        const { HostTreeWriter } = await import("./host-writer.js");
+        const [{ HostTreeWriter }, { pushBelow }] = await Promise.all([
+          import("./host-writer.js"),
+          import("../rootfs/view.js"),
+        ]);
         const writer = new HostTreeWriter(path.resolve(output.directory));
-        await pushRoot(stage, writer);
+        const view = await stage.roots.finalDisks();
+        if (view) await pushBelow(view, writer);
         await writer.finish();
       });
       return;
@@ -74,34 +77,9 @@ async function write({ request }: BuildEnvironment, file: string, chunks: Chunks
 }
 
 async function writeTree(environment: BuildEnvironment, file: string, stage: BuiltStage): Promise<void> {
-  const { createTarEncoder } = await import("../oci/tar/encode.js");
-  const emit = async (put: (chunk: Uint8Array) => Promise<unknown>) => {
-    let waiting: Uint8Array[] = [];
-    const flush = async () => {
-      const chunks = waiting;
-      waiting = [];
-      for (const chunk of chunks) await put(chunk);
-    };
-    const encoder = createTarEncoder((chunk) => void waiting.push(Uint8Array.from(chunk)), flush);
-    await pushRoot(stage, encoder);
-    encoder.end();
-    await flush();
-  };
+  const { exportTar } = await import("../rootfs/export-tar.js");
+  const view = await stage.roots.finalDisks();
+  const emit = (put: (chunk: Uint8Array) => Promise<unknown>) => exportTar(view, put);
   if (file === standardOutput) return await emit(environment.request.stdout);
   await replaceFile(path.resolve(file), (target) => emit((chunk) => target.write(chunk)), { mode: 0o644 });
-}
-
-/** Everything below the root directory. */
-async function pushRoot(stage: BuiltStage, sink: TreeSink): Promise<void> {
-  const view = await stage.roots.finalDisks();
-  if (!view) return;
-  const { pushTree } = await import("../rootfs/view.js");
-  await pushTree(view, {
-    entry: (entry) => {
-      if (entry.path !== "") sink.entry(entry);
-    },
-    data: (chunk) => sink.data(chunk),
-    hole: (length) => sink.hole(length),
-    drain: () => sink.drain(),
-  });
 }

@@ -7,7 +7,8 @@ import { opaqueMarkerOf, whiteoutOf } from "../oci/whiteouts.js";
 import { type ByteString, decodeText } from "../support/brands.js";
 import { AegisError } from "../support/errors.js";
 import type { TreeEntry, TreeSink } from "../support/tree.js";
-import { joinPath } from "./merge-tree.js";
+import { joinPath } from "../support/tree-paths.js";
+
 import { isOpaque, isWhiteout, withoutOverlayXattrs } from "./overlay-marks.js";
 import type { TreeView, ViewNode } from "./view.js";
 

@@ -4,8 +4,9 @@ import { type Ext4Inode, type Ext4Reader, openExt4 } from "../ext4/index.js";
 import type { ByteString } from "../support/brands.js";
 import { AegisError } from "../support/errors.js";
 import type { TreeEntry, TreeSink } from "../support/tree.js";
+import { splitPath } from "../support/tree-paths.js";
 import type { LowerTree } from "./merge.js";
-import { splitPath } from "./merge-tree.js";
+
 import { byBytes } from "./overlay.js";
 import type { OpenTreeView, ViewNode } from "./view.js";
 

@@ -22,9 +22,11 @@ import {
   layerStack,
 } from "./chains.js";
 import { openDisk } from "./disk-tree.js";
-import { type StreamOptions, streamLayers } from "./layer-stream.js";
-import { LayerMerger, NotADelta } from "./merge.js";
+import { type StackLayer, type StreamOptions, streamLayers } from "./layer-stream.js";
+import { LayerMerger, type LowerTree, NotADelta } from "./merge.js";
 import type { ImageDisk, RootDisks } from "./types.js";
+
+type Home = Pick<AegisHome, "disks" | "locks">;
 
 export interface RootImage {
   readonly config: Pick<ImageConfig, "rootfs">;
@@ -43,7 +45,7 @@ export type DiskSource = Pick<ImageStore, "openBlob" | "pin">;
  * @throws AegisError IMAGE_INCONSISTENT, LAYER_CORRUPT, and whatever reading layers and writing ext4 throw
  */
 export async function ensureRootDisks(
-  home: Pick<AegisHome, "disks" | "locks">,
+  home: Home,
   store: DiskSource,
   image: RootImage,
   options: StreamOptions = {},
@@ -62,26 +64,22 @@ export async function ensureRootDisks(
   }
 }
 
+/** The disk of the first `length` layers. */
 async function ensureBase(
-  home: Pick<AegisHome, "disks" | "locks">,
+  home: Home,
   store: DiskSource,
   stack: LayerStack,
   length: number,
   options: StreamOptions,
 ): Promise<ImageDisk> {
   const disk = baseDisk(home, stack, length);
-  await ensureDisk(home, store, disk, async (fd) => {
-    await using writer = createExt4Writer({ fd }, { uuid: diskUuid(disk) });
-    const merger = new LayerMerger(writer);
-    await streamLayers(store, stack.layers.slice(0, length), merger, options);
-    await merger.finish();
-    await writer.finish();
-  });
+  await ensureDisk(home, store, disk, (fd) => assemble(fd, store, disk, stack.layers.slice(0, length), options));
   return disk;
 }
 
+/** The disk of the other layers, over that one. */
 async function ensureDelta(
-  home: Pick<AegisHome, "disks" | "locks">,
+  home: Home,
   store: DiskSource,
   stack: LayerStack,
   length: number,
@@ -91,18 +89,29 @@ async function ensureDelta(
   const disk = deltaDisk(home, stack, length);
   await ensureDisk(home, store, disk, async (fd) => {
     using below = openDisk(base.path);
-    await using writer = createExt4Writer({ fd }, { uuid: diskUuid(disk) });
-    const merger = new LayerMerger(writer, below.lower);
-    await streamLayers(store, stack.layers.slice(length), merger, options);
-    await merger.finish();
-    await writer.finish();
+    await assemble(fd, store, disk, stack.layers.slice(length), options, below.lower);
   });
   return disk;
 }
 
+async function assemble(
+  fd: number,
+  store: DiskSource,
+  disk: ImageDisk,
+  layers: readonly StackLayer[],
+  options: StreamOptions,
+  lower?: LowerTree,
+): Promise<void> {
+  await using writer = createExt4Writer({ fd }, { uuid: diskUuid(disk) });
+  const merger = new LayerMerger(writer, lower);
+  await streamLayers(store, layers, merger, options);
+  await merger.finish();
+  await writer.finish();
+}
+
 /** Runs `fill` for a disk that is missing, in one process at a time. */
 async function ensureDisk(
-  home: Pick<AegisHome, "disks" | "locks">,
+  home: Home,
   store: DiskSource,
   disk: ImageDisk,
   fill: (fd: number) => Promise<void>,

@@ -1,9 +1,12 @@
 /** A root filesystem as a tar of its files, as `docker export` gives it. */
 import { createTarEncoder } from "../oci/tar/encode.js";
-import { pushTree, type TreeView } from "./view.js";
+import { pushBelow, type TreeView } from "./view.js";
 
-/** Gives everything below the root directory to `put`, parents first. */
-export async function exportTar(view: TreeView, put: (chunk: Uint8Array) => Promise<unknown>): Promise<void> {
+/** Gives everything below the root directory to `put`, parents first; no view is an empty archive. */
+export async function exportTar(
+  view: TreeView | undefined,
+  put: (chunk: Uint8Array) => Promise<unknown>,
+): Promise<void> {
   let waiting: Uint8Array[] = [];
   const flush = async () => {
     const chunks = waiting;
@@ -12,12 +15,7 @@ export async function exportTar(view: TreeView, put: (chunk: Uint8Array) => Prom
   };
   // Pieces are only lent.
   const encoder = createTarEncoder((chunk) => void waiting.push(Uint8Array.from(chunk)), flush);
-  await pushTree(view, {
-    ...encoder,
-    entry(entry) {
-      if (entry.path !== "") encoder.entry(entry);
-    },
-  });
+  if (view) await pushBelow(view, encoder);
   encoder.end();
   await flush();
 }

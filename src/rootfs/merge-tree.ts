@@ -4,6 +4,7 @@
  */
 import type { ByteString } from "../support/brands.js";
 import type { TreeEntry } from "../support/tree.js";
+import { joinPath } from "../support/tree-paths.js";
 
 /** `gone` stands for a name of the disk below that a layer removed. */
 export type NodeKind = "directory" | "symlink" | "other" | "gone";
@@ -57,13 +58,4 @@ export const childOf = (parent: MergeNode, name: ByteString): MergeNode | undefi
 export function pathOf(node: MergeNode): ByteString {
   if (!node.parent) return "" as ByteString;
   return joinPath(pathOf(node.parent), node.name);
-}
-
-export const joinPath = (directory: ByteString, name: ByteString): ByteString =>
-  (directory === "" ? name : `${directory}/${name}`) as ByteString;
-
-/** Directory and last component. */
-export function splitPath(path: ByteString): readonly [directory: ByteString, name: ByteString] {
-  const slash = path.lastIndexOf("/");
-  return [path.slice(0, Math.max(slash, 0)) as ByteString, path.slice(slash + 1) as ByteString];
 }

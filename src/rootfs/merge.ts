@@ -7,7 +7,8 @@ import { isAufsMetadata, parseWhiteout } from "../oci/whiteouts.js";
 import { type ByteString, decodeText } from "../support/brands.js";
 import { AegisError } from "../support/errors.js";
 import type { TreeEntry, TreeSink } from "../support/tree.js";
-import { addChild, childOf, createRoot, joinPath, type MergeNode, pathOf, splitPath } from "./merge-tree.js";
+import { joinPath, splitPath } from "../support/tree-paths.js";
+import { addChild, childOf, createRoot, type MergeNode, pathOf } from "./merge-tree.js";
 import { isWhiteout, opaqueXattr, whiteoutDevice, withoutOverlayXattrs } from "./overlay-marks.js";
 
 /** Where the merged tree goes: a filesystem under construction. */

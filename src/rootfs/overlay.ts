@@ -1,7 +1,8 @@
 /** Several trees as the kernel's overlay shows them. Kernel docs: filesystems/overlayfs.rst. */
 import type { ByteString } from "../support/brands.js";
 import type { TreeSink } from "../support/tree.js";
-import { joinPath, splitPath } from "./merge-tree.js";
+import { joinPath, splitPath } from "../support/tree-paths.js";
+
 import { isOpaque, isWhiteout, withoutOverlayXattrs } from "./overlay-marks.js";
 import type { TreeView, ViewNode } from "./view.js";
 

@@ -5,7 +5,7 @@
 import { type ByteString, decodeText } from "../support/brands.js";
 import { AegisError } from "../support/errors.js";
 import type { TreeEntry, TreeSink } from "../support/tree.js";
-import { joinPath, splitPath } from "./merge-tree.js";
+import { followLinks, joinPath } from "../support/tree-paths.js";
 
 export interface ViewNode {
   /** Never of type `hardlink`; `path` is the one asked for. */
@@ -31,8 +31,7 @@ export interface OpenTreeView extends TreeView, AsyncDisposable {}
 const maxLinks = 40;
 
 /**
- * The exact path that `path` leads to: symlinks on the way are followed, the last one only with `follow`. What is missing
- * stays as it is written, so the answer is also where a new file would go.
+ * The exact path that `path` leads to, see `followLinks`; the last link is followed only with `follow`.
  * @throws AegisError PATH_LOOPS when there are too many symlinks
  */
 export async function resolvePath(
@@ -40,28 +39,10 @@ export async function resolvePath(
   path: ByteString,
   options: { readonly follow: boolean },
 ): Promise<ByteString> {
-  let at = "" as ByteString;
-  const rest = path.split("/").reverse() as ByteString[];
-  for (let links = 0; rest.length > 0; ) {
-    const name = rest.pop()!;
-    if (name === "" || name === ".") continue;
-    if (name === "..") {
-      at = splitPath(at)[0];
-      continue;
-    }
-    const here = joinPath(at, name);
-    const target = rest.length > 0 || options.follow ? (await view.lookup(here))?.entry.linkTarget : undefined;
-    if (target === undefined) {
-      at = here;
-      continue;
-    }
-    if (++links > maxLinks) {
-      throw new AegisError("PATH_LOOPS", `"/${decodeText(path)}" has too many levels of symbolic links`);
-    }
-    if (target.startsWith("/")) at = "" as ByteString;
-    rest.push(...(target.split("/").reverse() as ByteString[]));
-  }
-  return at;
+  const linkAt = async (at: ByteString) => (await view.lookup(at))?.entry.linkTarget;
+  const found = await followLinks(linkAt, path, { mostLinks: maxLinks, followLast: options.follow });
+  if (found !== undefined) return found;
+  throw new AegisError("PATH_LOOPS", `"/${decodeText(path)}" has too many levels of symbolic links`);
 }
 
 /**
@@ -89,4 +70,16 @@ export async function pushTree(view: TreeView, sink: TreeSink, top: ByteString =
     for (const name of await view.list(path)) await visit(joinPath(path, name));
   }
   await visit(top);
+}
+
+/** Like `pushTree` for what is in the root directory, without the root directory itself. */
+export async function pushBelow(view: TreeView, sink: TreeSink): Promise<void> {
+  await pushTree(view, {
+    entry: (entry) => {
+      if (entry.path !== "") sink.entry(entry);
+    },
+    data: (chunk) => sink.data(chunk),
+    hole: (length) => sink.hole(length),
+    drain: () => sink.drain(),
+  });
 }

@@ -4,7 +4,8 @@ import path from "node:path";
 import { createIgnoreMatcher, type IgnoreState, parseDockerignore } from "../../dockerfile/dockerignore.js";
 import { type ByteString, decodeText } from "../../support/brands.js";
 import { hasErrno } from "../../support/errors.js";
-import { parentOf } from "../tree/view.js";
+import { parentOf } from "../../support/tree-paths.js";
+
 import type { ContextFilter } from "./local.js";
 
 /** Patterns of `<Dockerfile>.dockerignore` if there is one, else of `.dockerignore` at the context's root. */

@@ -7,8 +7,9 @@ import { open } from "node:fs/promises";
 import { type ByteString, bytesOf } from "../../support/brands.js";
 import { AegisError, hasErrno } from "../../support/errors.js";
 import type { TreeSink } from "../../support/tree.js";
+import { joinPath } from "../../support/tree-paths.js";
 import type { ContextDigests } from "../cache/digests.js";
-import { joinPath, type NodeType, type TreeNode, type TreeView } from "../tree/view.js";
+import type { NodeType, TreeNode, TreeView } from "../tree/view.js";
 
 /** Decides what a context leaves out. */
 export interface ContextFilter {

@@ -6,8 +6,9 @@ import { randomBytes } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import type { Ext4Writer } from "../../ext4/index.js";
 import { type ByteString, encodeText } from "../../support/brands.js";
+import { joinPath } from "../../support/tree-paths.js";
 import { missingSource } from "../tree/copy.js";
-import { joinPath, resolvePath, type TreeNode, type TreeView } from "../tree/view.js";
+import { resolvePath, type TreeNode, type TreeView } from "../tree/view.js";
 
 export class BindDisk implements AsyncDisposable {
   #file: FileHandle | undefined;

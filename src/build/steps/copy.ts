@@ -3,6 +3,7 @@ import type { Heredoc } from "../../dockerfile/types.js";
 import { type ByteString, encodeText } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
 import type { TreeSink } from "../../support/tree.js";
+import { joinPath } from "../../support/tree-paths.js";
 import { type Download, pushHostFile } from "../context/download.js";
 import type { RootStack } from "../roots.js";
 import { isArchive, unpackInto } from "../tree/archive.js";
@@ -19,7 +20,7 @@ import {
 import { digestSource, matchSources, type SourceView } from "../tree/sources.js";
 import { Spool } from "../tree/spool.js";
 import { resolveOwner } from "../tree/users.js";
-import { emptyView, joinPath, resolvePath } from "../tree/view.js";
+import { emptyView, resolvePath } from "../tree/view.js";
 import { keyOf, type LayerStep } from "./step.js";
 
 export interface CopySource {

@@ -10,9 +10,10 @@ import { createTarDecoder } from "../../oci/tar/decode.js";
 import type { ByteString } from "../../support/brands.js";
 import { AegisError, hasErrno } from "../../support/errors.js";
 import type { TreeEntry, TreeSink } from "../../support/tree.js";
+import { baseName, joinPath, parentOf } from "../../support/tree-paths.js";
 import type { Changes, NewFile, Owner } from "./changes.js";
 import type { Spool, SpooledContent } from "./spool.js";
-import { baseName, cleanPath, joinPath, parentOf, resolvePath, type TreeView } from "./view.js";
+import { cleanPath, resolvePath, type TreeView } from "./view.js";
 
 const blockSize = 512;
 

@@ -8,7 +8,8 @@ import type { ByteString } from "../../support/brands.js";
 import { decodeText } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
 import type { Timespec, TreeEntry, TreeSink } from "../../support/tree.js";
-import { joinPath, parentOf, rootNode, type TreeNode, type TreeView } from "./view.js";
+import { joinPath, parentOf } from "../../support/tree-paths.js";
+import { rootNode, type TreeNode, type TreeView } from "./view.js";
 
 /** Where a file's bytes come from. */
 export type Content =

@@ -2,12 +2,12 @@
  * The entries of layers kept in memory by path, without content, so that the tree a stage has reached can be asked while it
  * is being built. OCI image spec, layer.md: whiteouts are `.wh.NAME`, opaque directories hold `.wh..wh..opq`.
  */
+import { parseWhiteout } from "../../oci/whiteouts.js";
 import type { ByteString } from "../../support/brands.js";
 import type { TreeEntry, TreeSink } from "../../support/tree.js";
-import { baseName, joinPath, parentOf, rootNode, type TreeNode, type TreeView } from "./view.js";
+import { baseName, joinPath, parentOf } from "../../support/tree-paths.js";
+import { rootNode, type TreeNode, type TreeView } from "./view.js";
 
-const whiteoutPrefix = ".wh.";
-const opaqueMarker = ".wh..wh..opq";
 /** Files whose content is asked for by steps that otherwise need no content (`--chown`, USER). */
 const keptFiles: ReadonlySet<string> = new Set(["etc/passwd", "etc/group"]);
 const keptSize = 1 << 20;
@@ -47,11 +47,9 @@ export class LayerIndex {
   }
 
   add(entry: TreeEntry): void {
-    const name = baseName(entry.path);
-    if (name === opaqueMarker) this.#opaque.add(parentOf(entry.path));
-    else if (name.startsWith(whiteoutPrefix)) {
-      this.#removed.add(joinPath(parentOf(entry.path), name.slice(whiteoutPrefix.length)));
-    } else {
+    const whiteout = parseWhiteout(entry.path);
+    if (whiteout) (whiteout.kind === "opaque" ? this.#opaque : this.#removed).add(whiteout.path);
+    else {
       this.#entries.set(entry.path, entry);
       this.#link(entry.path);
     }

@@ -2,8 +2,9 @@
 import { createHash } from "node:crypto";
 import { goMatch, hasWildcard } from "../../dockerfile/matcher.js";
 import { type ByteString, encodeText } from "../../support/brands.js";
+import { joinPath } from "../../support/tree-paths.js";
 import { contentDigest, type Owner } from "./changes.js";
-import { cleanPath, joinPath, resolvePath, type TreeNode, type TreeView } from "./view.js";
+import { cleanPath, resolvePath, type TreeNode, type TreeView } from "./view.js";
 
 /** A tree that may know its files' digests without reading them. */
 export type SourceView = TreeView & { digest?(path: ByteString): Promise<string> };

@@ -4,22 +4,14 @@
  */
 import type { ByteString } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
-import type { EntryType, Timespec, TreeSink } from "../../support/tree.js";
+import type { EntryType, TreeEntry, TreeSink } from "../../support/tree.js";
+import { followLinks } from "../../support/tree-paths.js";
 
 export type NodeType = Exclude<EntryType, "hardlink">;
 
-export interface TreeNode {
+/** What stands at a path: an entry without its name. */
+export interface TreeNode extends Omit<TreeEntry, "path" | "type"> {
   readonly type: NodeType;
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-  readonly mtime: Timespec;
-  /** Bytes of a file's content. */
-  readonly size: number;
-  readonly linkTarget?: ByteString | undefined;
-  readonly devMajor?: number | undefined;
-  readonly devMinor?: number | undefined;
-  readonly xattrs?: ReadonlyMap<string, Uint8Array> | undefined;
   /** The same for all names of one inode; undefined when it has one name. */
   readonly inode?: string | undefined;
 }
@@ -48,14 +40,6 @@ export const rootNode: TreeNode = {
   size: 0,
 };
 
-export const joinPath = (directory: string, name: string): ByteString =>
-  (directory === "" ? name : `${directory}/${name}`) as ByteString;
-
-export const parentOf = (path: ByteString): ByteString =>
-  path.slice(0, Math.max(0, path.lastIndexOf("/"))) as ByteString;
-
-export const baseName = (path: ByteString): ByteString => path.slice(path.lastIndexOf("/") + 1) as ByteString;
-
 /** Drops slashes and `.`, and resolves `..` by text; it never climbs above the root. */
 export function cleanPath(path: string): ByteString {
   const parts: string[] = [];
@@ -77,30 +61,11 @@ export interface Lstat {
  * @throws AegisError SYMLINK_LOOP after 255 links, the reference's bound
  */
 export async function resolvePath(view: Lstat, path: string): Promise<ByteString> {
-  const pending = path.split("/").reverse();
-  let at = "" as ByteString;
-  let links = 0;
-  while (pending.length > 0) {
-    const part = pending.pop()!;
-    if (part === "" || part === ".") continue;
-    if (part === "..") {
-      at = parentOf(at);
-      continue;
-    }
-    const next = joinPath(at, part);
-    const node = await view.lstat(next);
-    if (node?.type !== "symlink") {
-      at = next;
-      continue;
-    }
-    if (++links > 255) {
-      throw new AegisError("SYMLINK_LOOP", `too many symbolic links in ${path}`, {
-        hint: "a link leads back to itself",
-      });
-    }
-    const target = node.linkTarget ?? "";
-    if (target.startsWith("/")) at = "" as ByteString;
-    pending.push(...target.split("/").reverse());
-  }
-  return at;
+  const linkAt = async (at: ByteString) => {
+    const node = await view.lstat(at);
+    return node?.type === "symlink" ? (node.linkTarget ?? "") : undefined;
+  };
+  const found = await followLinks(linkAt, path, { mostLinks: 255, followLast: true });
+  if (found !== undefined) return found;
+  throw new AegisError("SYMLINK_LOOP", `too many symbolic links in ${path}`, { hint: "a link leads back to itself" });
 }

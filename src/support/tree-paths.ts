@@ -1,0 +1,48 @@
+/** Paths inside file trees: relative byte strings without `.` or `..`; the empty path is the root. */
+import type { ByteString } from "./brands.js";
+
+export const joinPath = (directory: string, name: string): ByteString =>
+  (directory === "" ? name : `${directory}/${name}`) as ByteString;
+
+/** Directory and last component. */
+export function splitPath(path: ByteString): readonly [directory: ByteString, name: ByteString] {
+  const slash = path.lastIndexOf("/");
+  return [path.slice(0, Math.max(slash, 0)) as ByteString, path.slice(slash + 1) as ByteString];
+}
+
+export const parentOf = (path: ByteString): ByteString => splitPath(path)[0];
+
+export const baseName = (path: ByteString): ByteString => splitPath(path)[1];
+
+/**
+ * The exact path that `path` (which may be absolute, and climb) leads to when symbolic links are followed inside the tree, as
+ * under a chroot. What is missing stays as it is written, so the answer is also where a new file would go. Undefined after
+ * `mostLinks` links.
+ * @param linkAt the target of the symbolic link at an exact path, if one is there
+ */
+export async function followLinks(
+  linkAt: (path: ByteString) => Promise<string | undefined>,
+  path: string,
+  options: { readonly mostLinks: number; readonly followLast: boolean },
+): Promise<ByteString | undefined> {
+  const pending = path.split("/").reverse();
+  let at = "" as ByteString;
+  for (let links = 0; pending.length > 0; ) {
+    const name = pending.pop()!;
+    if (name === "" || name === ".") continue;
+    if (name === "..") {
+      at = parentOf(at);
+      continue;
+    }
+    const here = joinPath(at, name);
+    const target = pending.length > 0 || options.followLast ? await linkAt(here) : undefined;
+    if (target === undefined) {
+      at = here;
+      continue;
+    }
+    if (++links > options.mostLinks) return undefined;
+    if (target.startsWith("/")) at = "" as ByteString;
+    pending.push(...target.split("/").reverse());
+  }
+  return at;
+}
