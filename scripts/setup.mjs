@@ -19,6 +19,7 @@ const packages = {
   "qemu-system-x86_64": "qemu-system-x86",
   runc: "runc",
   slirp4netns: "slirp4netns",
+  git: "git",
   mmdebstrap: "mmdebstrap",
   "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 };
@@ -34,6 +35,7 @@ const testPackages = {
   "docker-registry": "docker-registry",
   setfattr: "attr",
   xz: "xz-utils",
+  bzip2: "bzip2",
   zstd: "zstd",
 };
 

@@ -3,19 +3,19 @@
  * don't depend on each other, and stores the result.
  */
 import { existsSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
-import path from "node:path";
 import { parseDockerfile } from "../dockerfile/parser.js";
 import { baseStage, reachableStages } from "../dockerfile/stages.js";
 import type { Dockerfile, LintWarning, Stage } from "../dockerfile/types.js";
 import { parsePlatform } from "../oci/platforms.js";
 import { type ImageStore, openImageStore } from "../oci/store.js";
 import type { Platform } from "../oci/types.js";
-import { sweepTemporary, temporaryPath } from "../support/files.js";
 import type { AegisHome } from "../support/home.js";
 import type { CacheImports } from "./cache/import.js";
 import { openStepCache } from "./cache/steps.js";
 import { findDockerfile } from "./context/dockerfile.js";
+import { namedContext } from "./context/named.js";
+import { contextStage } from "./context/stage.js";
+import { ContextTrees } from "./context/trees.js";
 import { draftOf, scratchDraft } from "./draft.js";
 import type { BuildEnvironment } from "./environment.js";
 import { lazyExecutor } from "./executors/choose.js";
@@ -29,7 +29,8 @@ import { Progress } from "./progress.js";
 import { RootStack } from "./roots.js";
 import { isBuilderArg, Scope } from "./scope.js";
 import { type BuiltStage, buildStage } from "./stage.js";
-import type { BuildRequest, BuildResult, Report } from "./types.js";
+import type { BuildRequest, BuildResult, NamedContext, Report } from "./types.js";
+import { Workspace } from "./workspace.js";
 
 /**
  * @throws AegisError with the codes of the rooms it uses, and RUN_FAILED, COPY_SOURCE_MISSING, DOCKERFILE_MISSING,
@@ -65,11 +66,9 @@ class Session {
   readonly #environment: BuildEnvironment;
   readonly #progress: Progress;
   readonly #abort = new AbortController();
-  readonly #resources: Disposable[] = [];
+  readonly #workspace: Workspace;
   readonly #bases: BaseImages;
   readonly #stages = new Map<Stage, Promise<BuiltStage>>();
-  #temporary: Promise<string> | undefined;
-  #temporaries = 0;
 
   constructor(
     home: AegisHome,
@@ -79,6 +78,7 @@ class Session {
     imports: CacheImports | undefined,
   ) {
     this.#progress = progress;
+    this.#workspace = new Workspace(home);
     const signals = [this.#abort.signal, ...(original.signal ? [original.signal] : [])];
     const request = { ...original, signal: AbortSignal.any(signals) };
     this.#bases = new BaseImages(request.platform);
@@ -92,33 +92,25 @@ class Session {
       layers: new LayerSupply(store),
       progress: this.#progress,
       executor: lazyExecutor(home, request.isolation, this.#progress),
-      temporary: async (name) => {
-        this.#temporary ??= this.#createTemporary();
-        return path.join(await this.#temporary, `${++this.#temporaries}-${name}`);
-      },
-      closeAtEnd: (resource) => void this.#resources.push(resource),
+      temporary: (name) => this.#workspace.temporary(name),
+      closeAtEnd: (resource) => this.#workspace.closeAtEnd(resource),
     };
-  }
-
-  /** What a killed build left goes first. */
-  async #createTemporary(): Promise<string> {
-    const { tmp } = this.#environment.home;
-    await sweepTemporary(tmp);
-    const directory = temporaryPath(tmp, "build");
-    await mkdir(directory, { mode: 0o700 });
-    return directory;
   }
 
   async run(): Promise<BuildResult> {
     const { request } = this.#environment;
-    const found = await findDockerfile(request);
+    const trees = new ContextTrees(this.#environment);
+    const found = await findDockerfile(request, trees);
     const dockerfile = parseDockerfile(found.text, { filename: found.name, dialect: found.dialect });
     const plan = planBuild(dockerfile, request);
     const { target } = plan;
-    const sources: Sources = new Sources(this.#environment, dockerfile, found.path, (stage) =>
+    const sources: Sources = new Sources(this.#environment, trees, dockerfile, found.path, (stage) =>
       this.#stage(plan, sources, stage),
     );
-    const wanted = reachableStages(dockerfile, (stage) => plan.imageOf(stage).image, request.target);
+    const wanted = reachableStages(dockerfile, (stage) => plan.imageOf(stage).image, {
+      target: request.target,
+      standsAlone: (stage) => this.#replacement(stage) !== undefined,
+    });
     const told = { request, bases: this.#bases, dockerfilePath: found.path, built: wanted };
     await this.#check(plan, told);
     const building = wanted.map((stage) => this.#stage(plan, sources, stage));
@@ -132,7 +124,7 @@ class Session {
     await this.#warn(plan, told);
     this.#warnUnusedArgs(dockerfile, wanted);
     const result = built[wanted.indexOf(target)]!;
-    await sources.save();
+    await trees.save();
     const stored = await storeResult(this.#environment, result);
     if (request.outputs.length > 0) {
       const { deliver } = await import("./outputs.js");
@@ -194,12 +186,16 @@ class Session {
   async #build(plan: Plan, sources: Sources, stage: Stage): Promise<BuiltStage> {
     const { request } = this.#environment;
     const label = this.#label(plan.dockerfile, stage);
+    const replacement = this.#replacement(stage);
+    if (replacement !== undefined) {
+      return await this.#base(sources, { reference: stage.name!, named: replacement, stage, label });
+    }
     const from = plan.imageOf(stage);
     const parent = baseStage(plan.dockerfile, stage, from.image);
     const platform = from.platform === undefined ? request.platform : parsePlatform(from.platform);
     const base = parent
       ? await this.#stage(plan, sources, parent)
-      : await this.#baseImage(from.image, platform, label, stage);
+      : await this.#base(sources, { reference: from.image, stage, label, platform });
     return await buildStage(
       {
         dockerfile: plan.dockerfile,
@@ -222,8 +218,16 @@ class Session {
     return dockerfile.stages.length === 1 ? "" : `stage-${stage.index}`;
   }
 
-  async #baseImage(reference: string, platform: Platform, label: string, stage: Stage): Promise<BuiltStage> {
+  /** The context that takes a stage's place: `--build-context` with its name. */
+  #replacement(stage: Stage): NamedContext | undefined {
+    return stage.name === undefined ? undefined : namedContext(this.original, stage.name);
+  }
+
+  /** What a stage starts from when it is no other stage: nothing, an image, or a named context. */
+  async #base(sources: Sources, start: Start): Promise<BuiltStage> {
+    const { reference, stage, label } = start;
     const environment = this.#environment;
+    const platform = start.platform ?? environment.request.platform;
     if (reference === "scratch") {
       // Whatever --platform says: nothing of that platform is in it.
       const draft = scratchDraft(environment.request.platform);
@@ -232,8 +236,12 @@ class Session {
     const steps = stage.instructions.filter(({ kind }) => ["RUN", "COPY", "ADD", "WORKDIR"].includes(kind)).length + 1;
     const number = "1".padStart(String(steps).length);
     const title = `[${label === "" ? "" : `${label} `}${number}/${steps}] FROM ${reference}`;
-    const named = environment.request.contexts[reference.toLowerCase()];
-    const wanted = named?.type === "image" ? named.reference : reference;
+    const named = start.named ?? namedContext(environment.request, reference);
+    if (named && named.type !== "image") {
+      return await contextStage(environment, sources.trees, { context: named, name: reference, title, platform });
+    }
+    const wanted = named?.reference ?? reference;
+    if (wanted === "scratch") return await this.#base(sources, { ...start, reference: wanted });
     const image = await this.#progress.during(title, () => resolveImage(environment, wanted, platform));
     this.#bases.add(reference, platform, image);
     const draft = draftOf(image);
@@ -255,7 +263,15 @@ class Session {
   async close(): Promise<void> {
     this.#abort.abort();
     await this.#environment.layers[Symbol.asyncDispose]();
-    for (const resource of this.#resources.splice(0)) resource[Symbol.dispose]();
-    if (this.#temporary) await rm(await this.#temporary, { recursive: true, force: true });
+    await this.#workspace[Symbol.asyncDispose]();
   }
+}
+
+interface Start {
+  readonly reference: string;
+  /** Known already to stand in for it. */
+  readonly named?: NamedContext;
+  readonly stage: Stage;
+  readonly label: string;
+  readonly platform?: Platform;
 }

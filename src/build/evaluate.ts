@@ -7,10 +7,13 @@ import { openImageStore } from "../oci/store.js";
 import type { AegisError } from "../support/errors.js";
 import type { AegisHome } from "../support/home.js";
 import { findDockerfile } from "./context/dockerfile.js";
+import { ContextTrees } from "./context/trees.js";
 import { checkFailed, lintPlan, storedBases } from "./lint.js";
 import { planBuild } from "./plan.js";
+import { Progress } from "./progress.js";
 import { platformArgs } from "./scope.js";
 import type { BuildRequest } from "./types.js";
+import { Workspace } from "./workspace.js";
 
 export type EvaluationMethod = "check" | "outline" | "targets";
 
@@ -36,7 +39,17 @@ export async function evaluateDockerfile(
   request: BuildRequest,
   method: EvaluationMethod,
 ): Promise<Evaluation> {
-  const found = await findDockerfile(request);
+  await using workspace = new Workspace(home);
+  const found = await findDockerfile(
+    request,
+    new ContextTrees({
+      home,
+      request,
+      progress: new Progress(() => undefined),
+      temporary: (name) => workspace.temporary(name),
+      closeAtEnd: (resource) => workspace.closeAtEnd(resource),
+    }),
+  );
   const file = { name: found.name, content: found.text };
   const dockerfile = parseDockerfile(found.text, { filename: found.name, dialect: found.dialect });
   if (method === "targets") return { method, file, targets: listTargets(dockerfile) };

@@ -31,8 +31,8 @@ export async function storeResult(environment: BuildEnvironment, stage: BuiltSta
       steps: progress.counts.steps,
       cachedSteps: progress.counts.cached,
     };
-    if (request.context !== undefined)
-      await recordLastBuild(home, request.context, { image: target.digest, name: request.tags[0] });
+    if (request.context?.type === "directory")
+      await recordLastBuild(home, request.context.path, { image: target.digest, name: request.tags[0] });
     return result;
   });
 }

@@ -1,5 +1,6 @@
 /** Images that FROM and `--from` name. Their layers are fetched when something needs them. */
 import { existsSync } from "node:fs";
+import { parseLayoutReference } from "../oci/archive/layout-reference.js";
 import type { TransferEvent } from "../oci/registry/progress.js";
 import type { PreparedPull } from "../oci/registry/pull.js";
 import type { Platform, StoredImage } from "../oci/types.js";
@@ -18,7 +19,8 @@ export async function resolveImage(
   const { store, home, layers } = environment;
   const { pull, signal } = environment.request;
   // Only looked at: a build that has nothing to do takes no lease. Who reads its layers pins them first.
-  const found = pull ? undefined : await stored(environment, reference, platform);
+  const layout = parseLayoutReference(reference) !== undefined;
+  const found = pull || layout ? undefined : await stored(environment, reference, platform);
   if (found && present(environment, found)) return found;
   const { prepareImage } = await import("../oci/ensure.js");
   let step: StepHandle | undefined;

@@ -7,6 +7,7 @@ import type { ImageStore } from "../oci/store.js";
 import type { Platform, StoredImage } from "../oci/types.js";
 import { AegisError } from "../support/errors.js";
 import { ignorePatterns } from "./context/ignore.js";
+import { namedContext } from "./context/named.js";
 import type { Plan } from "./plan.js";
 import { platformArgs } from "./scope.js";
 import type { BuildRequest } from "./types.js";
@@ -45,8 +46,9 @@ export async function storedBases(plan: Plan, request: BuildRequest, store: Imag
   for (const stage of plan.dockerfile.stages) {
     const from = tolerant(() => plan.imageOf(stage));
     if (from === undefined || from.image === "scratch") continue;
-    const named = request.contexts[from.image.toLowerCase()];
-    const reference = named?.type === "image" ? named.reference : from.image;
+    const named = namedContext(request, from.image);
+    if (named && named.type !== "image") continue;
+    const reference = named?.reference ?? from.image;
     const platform = tolerant(() => (from.platform === undefined ? request.platform : parsePlatform(from.platform)));
     const found = platform && (await store.resolve(reference, { platform, pin: false }).catch(() => undefined));
     if (found) bases.add(from.image, platform, found);
@@ -91,8 +93,8 @@ async function ignoreRule(
   check: string | undefined,
   { request, dockerfilePath }: LintSurroundings,
 ): Promise<{ readonly isIgnored?: (path: string) => boolean }> {
-  if (request.context === undefined || !check?.includes("experimental")) return {};
-  const patterns = await ignorePatterns(request.context, dockerfilePath);
+  if (request.context?.type !== "directory" || !check?.includes("experimental")) return {};
+  const patterns = await ignorePatterns(request.context.path, dockerfilePath);
   return patterns.length === 0 ? {} : { isIgnored: createIgnoreMatcher(patterns).ignores };
 }
 

@@ -1,14 +1,17 @@
 /** What people type after `aegis build`, checked and made precise. */
-import { statSync } from "node:fs";
+import { createReadStream, statSync } from "node:fs";
 import path from "node:path";
 import { hostPlatform, parsePlatform } from "../oci/platforms.js";
 import { normaliseReference } from "../oci/references.js";
 import { AegisError } from "../support/errors.js";
 import { parseSize } from "../support/sizes.js";
+import { isRemoteFile } from "./context/download.js";
+import { parseGitAddress, usesSsh } from "./context/git-address.js";
+import { contextName } from "./context/named.js";
 import { type CacheTarget, cacheSource, cacheTarget } from "./request-cache.js";
 import { buildOutputs } from "./request-outputs.js";
 import { buildSecrets, sshAgents } from "./request-secrets.js";
-import type { BuildRequest, ExtraHost, NamedContext } from "./types.js";
+import type { BuildRequest, ContextSource, ExtraHost, NamedContext } from "./types.js";
 
 export interface BuildFlags {
   readonly path: string;
@@ -39,17 +42,28 @@ export interface BuildFlags {
 
 /** What only the caller can give. */
 export interface BuildStreams {
-  /** Standard input, when `wantsInput` says so. */
+  /** The Dockerfile, when it came on standard input. */
   readonly text?: Uint8Array | undefined;
+  /** The context, when that did. */
+  readonly archive?: AsyncIterable<Uint8Array> | undefined;
   readonly stdout: (chunk: Uint8Array) => Promise<void>;
 }
 
 /** In place of PATH or after `-f`: the Dockerfile comes on standard input. */
 const standardInput = "-";
 
-/** Whether the Dockerfile is to be read from standard input. */
-export const wantsInput = (flags: { readonly path: string; readonly file: string | undefined }): boolean =>
-  flags.file === standardInput || (flags.path === standardInput && flags.file === undefined);
+/**
+ * What is to be read from standard input: the Dockerfile, or what the input itself shows to be one or a context in a tar.
+ * @throws AegisError USAGE when it would have to be both
+ */
+export function wantedInput(flags: {
+  readonly path: string;
+  readonly file: string | undefined;
+}): "dockerfile" | "either" | undefined {
+  if (flags.path !== standardInput) return flags.file === standardInput ? "dockerfile" : undefined;
+  if (flags.file !== standardInput) return "either";
+  throw usage("standard input can't be both the context and the Dockerfile", "give a directory as PATH, or no -f");
+}
 
 const progressModes = ["auto", "plain", "tty", "quiet", "none", "rawjson"] as const;
 
@@ -62,12 +76,13 @@ export function buildRequest(
   const buildArgs = pairs("--build-arg", flags.buildArgs, (name) => env[name]);
   const epochText = buildArgs.SOURCE_DATE_EPOCH ?? env.SOURCE_DATE_EPOCH;
   const platform = flags.platform ?? env.DOCKER_DEFAULT_PLATFORM;
+  const context = mainContext(flags.path, streams.archive);
   return {
     request: {
-      context: flags.path === standardInput ? undefined : contextDirectory(flags.path),
+      context,
       file: flags.file === standardInput ? undefined : flags.file,
       text: streams.text,
-      contexts: Object.fromEntries(flags.buildContexts.map(namedContext)),
+      contexts: Object.fromEntries(flags.buildContexts.map(namedContextOf)),
       annotations: pairs("--annotation", flags.annotations, () => ""),
       noCacheStages: flags.noCacheFilter.flatMap((word) => word.split(",")).map((word) => word.toLowerCase()),
       tags: flags.tags.map(normaliseReference),
@@ -81,7 +96,10 @@ export function buildRequest(
       network: oneOf("--network", flags.network ?? "default", ["default", "none", "host"]),
       extraHosts: flags.addHost.map(extraHost),
       secrets: buildSecrets(flags.secrets, env),
-      agents: sshAgents(flags.ssh, env),
+      agents: sshAgents(
+        needsAgent(context) && flags.ssh.length === 0 && env.SSH_AUTH_SOCK ? ["default"] : flags.ssh,
+        env,
+      ),
       shmSize: flags.shmSize === undefined ? undefined : parseSize(flags.shmSize),
       cacheFrom: flags.cacheFrom.map(cacheSource),
       cacheTo: cacheTargets(flags.cacheTo, buildArgs),
@@ -92,6 +110,14 @@ export function buildRequest(
     progress: oneOf("--progress", flags.progress ?? (env.BUILDKIT_PROGRESS || "auto"), progressModes),
   };
 }
+
+function mainContext(word: string, archive: AsyncIterable<Uint8Array> | undefined): ContextSource | undefined {
+  if (archive) return { type: "archive", name: "standard input", open: () => archive };
+  return word === standardInput ? undefined : contextSource(word);
+}
+
+/** A context that is reached by ssh gets the agent without being asked, as in the reference. */
+const needsAgent = (context: ContextSource | undefined): boolean => context?.type === "git" && usesSsh(context.address);
 
 /** `NAME=value`, or `NAME` alone, which takes what `fallback` has for it. */
 function pairs(
@@ -110,25 +136,39 @@ function pairs(
   return found;
 }
 
-function namedContext(word: string): readonly [string, NamedContext] {
+function namedContextOf(word: string): readonly [string, NamedContext] {
   const equals = word.indexOf("=");
-  const name = word.slice(0, Math.max(0, equals)).toLowerCase();
+  const name = word.slice(0, Math.max(0, equals));
   const value = word.slice(equals + 1);
   if (name === "" || value === "") {
     throw usage(
       `--build-context "${word}" names no context`,
-      "write it as --build-context name=DIR or name=docker-image://REF",
+      "write it as --build-context name=DIR, a git or web address, docker-image://REF or oci-layout://DIR:TAG",
     );
   }
+  return [contextName(name), namedSource(name, value)];
+}
+
+function namedSource(name: string, value: string): NamedContext {
   const image = /^docker-image:\/\/(.+)$/.exec(value)?.[1];
-  if (image !== undefined) return [name, { type: "image", reference: image }];
-  if (/^[a-z-]+:\/\//.test(value)) {
+  if (image !== undefined) return { type: "image", reference: image === "scratch" ? image : normaliseReference(image) };
+  const layout = /^oci-layout:\/\/([^:@]+)(?::([^@]+))?(?:@(.+))?$/.exec(value);
+  if (layout) {
+    // A digest says it all; which tag it had is of no account.
+    const [, directory, tag, digest] = layout;
+    const one = digest ?? tag;
+    return {
+      type: "image",
+      reference: `oci-layout://${path.resolve(directory!)}${one === undefined ? "" : `:${one}`}`,
+    };
+  }
+  if (value.startsWith("target:")) {
     throw usage(
-      `--build-context ${name}: "${value}" is of no kind that aegis reads`,
-      "give a directory or docker-image://REF",
+      `--build-context ${name}: "${value}" is a target of a bake file, of which there is none`,
+      "build that stage to an image first, and give docker-image://REF",
     );
   }
-  return [name, { type: "directory", path: contextDirectory(value) }];
+  return contextSource(value);
 }
 
 function oneOf<T extends string>(flag: string, value: string, allowed: readonly T[]): T {
@@ -154,13 +194,17 @@ function epochSeconds(text: string): number {
   throw usage(`SOURCE_DATE_EPOCH "${text}" is not a time`, "give it in whole seconds since 1970");
 }
 
-/** @throws AegisError CONTEXT_MISSING */
-function contextDirectory(word: string): string {
-  const directory = path.resolve(word);
-  const stat = statSync(directory, { throwIfNoEntry: false });
-  if (stat?.isDirectory()) return directory;
+/** A directory here, a tar here, or an address. @throws AegisError CONTEXT_MISSING, GIT_ADDRESS */
+function contextSource(word: string): ContextSource {
+  const local = path.resolve(word);
+  const stat = statSync(local, { throwIfNoEntry: false });
+  if (stat?.isDirectory()) return { type: "directory", path: local };
+  if (stat?.isFile()) return { type: "archive", name: word, open: () => createReadStream(local) };
+  const address = parseGitAddress(word);
+  if (address) return { type: "git", address };
+  if (isRemoteFile(word)) return { type: "remote", url: word };
   throw new AegisError("CONTEXT_MISSING", stat ? `${word} is not a directory` : `there is no directory ${word}`, {
-    hint: "give the directory that holds the Dockerfile and what it copies",
+    hint: "give the directory that holds the Dockerfile and what it copies, a tar, a git repository, a web address or -",
   });
 }
 

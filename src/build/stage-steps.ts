@@ -5,7 +5,9 @@ import { runCommandLine } from "../dockerfile/instructions/run.js";
 import type { Dockerfile, InstructionOf } from "../dockerfile/types.js";
 import type { Platform, RuntimeConfig } from "../oci/types.js";
 import { AegisError } from "../support/errors.js";
-import { download, isGitAddress, isRemoteFile } from "./context/download.js";
+import { download, isRemoteFile } from "./context/download.js";
+import { type GitAddress, parseGitAddress } from "./context/git-address.js";
+import type { GitTree } from "./context/trees.js";
 import type { BuildEnvironment } from "./environment.js";
 import type { RunMountSpec } from "./executors/types.js";
 import type { StepHandle } from "./progress.js";
@@ -13,7 +15,7 @@ import type { RootStack } from "./roots.js";
 import { isProxyArg, platformText, type Scope } from "./scope.js";
 import { nowSeconds } from "./stage.js";
 import { shellOf } from "./steps/config.js";
-import { type CopySource, copyStep } from "./steps/copy.js";
+import { type CopyItem, type CopySource, copyStep } from "./steps/copy.js";
 import { runStep } from "./steps/run.js";
 import { type MountSurroundings, type StepMount, stepMount } from "./steps/run-mounts.js";
 import type { LayerStep } from "./steps/step.js";
@@ -25,6 +27,8 @@ export interface StageInputs {
   context(): Promise<CopySource>;
   /** `--from`: a stage, a named context or an image. */
   from(reference: string, options: { readonly numbers: boolean }): Promise<CopySource>;
+  /** ADD of a repository. */
+  repository(address: GitAddress): Promise<GitTree>;
 }
 
 export interface StepScope {
@@ -42,20 +46,10 @@ export async function copyLayerStep(instruction: InstructionOf<"COPY" | "ADD">, 
   const { epoch } = at.environment.request;
   const from = instruction.kind === "COPY" ? instruction.from : undefined;
   const workdir = at.config.WorkingDir || "/";
-  if (instruction.kind === "ADD" && instruction.sources.some(isGitAddress)) {
-    throw new AegisError("ADD_GIT_UNSUPPORTED", "ADD can't fetch from git", {
-      hint: "clone the repository beside the Dockerfile, or fetch its archive: ADD https://.../archive/v1.tar.gz",
-    });
-  }
-  const remote = instruction.kind === "ADD" ? instruction.sources.filter(isRemoteFile) : [];
-  const checksum = instruction.kind === "ADD" ? instruction.checksum : undefined;
-  const { home } = at.environment;
-  const { signal } = at.environment.request;
   return copyStep(
     {
       createdBy: copyHistory(instruction),
-      sources: instruction.sources.filter((source) => !remote.includes(source)),
-      downloads: remote.map((url) => once(() => download(home.cache, url, checksum, signal))),
+      items: instruction.kind === "ADD" ? addItems(instruction, at) : copyItems(instruction),
       heredocs: instruction.heredocs,
       destination: destinationOf(workdir, instruction.destination),
       chown: instruction.chown,
@@ -65,15 +59,44 @@ export async function copyLayerStep(instruction: InstructionOf<"COPY" | "ADD">, 
       exclude: excluder(instruction.exclude),
       excludePatterns: instruction.exclude,
       source: () => (from === undefined ? at.inputs.context() : at.inputs.from(from, { numbers: true })),
-      unpack:
-        instruction.kind === "ADD" && instruction.unpack !== false
-          ? () => at.environment.temporary("unpacked")
-          : undefined,
+      add: instruction.kind === "ADD" && {
+        unpack: { local: instruction.unpack ?? true, remote: instruction.unpack ?? false },
+        spool: () => at.environment.temporary("unpacked"),
+      },
       now: nowSeconds(epoch),
       epoch,
     },
     at.roots,
   );
+}
+
+function copyItems({ sources }: InstructionOf<"COPY">): readonly CopyItem[] {
+  return sources.map((word) => {
+    if (!isRemoteFile(word) && parseGitAddress(word) === undefined) return { type: "path", word };
+    throw new AegisError("COPY_REMOTE", `COPY takes nothing from ${word}`, { hint: "ADD does" });
+  });
+}
+
+/** Files of the context, of the web and of repositories, in the order in which they are named. */
+function addItems(instruction: InstructionOf<"ADD">, at: StepScope): readonly CopyItem[] {
+  const { sources, checksum, heredocs } = instruction;
+  const { home, request } = at.environment;
+  const items = sources.map((word): CopyItem => {
+    const address = parseGitAddress(word);
+    if (address) {
+      const kept = instruction.keepGitDir || address.keepGitDir;
+      const whole = { ...address, keepGitDir: kept, commit: checksum ?? address.commit };
+      return { type: "git", address: whole, open: once(() => at.inputs.repository(whole)) };
+    }
+    if (!isRemoteFile(word)) return { type: "path", word };
+    return { type: "download", start: once(() => download(home.cache, word, checksum, request.signal)) };
+  });
+  if (checksum !== undefined && (items.length !== 1 || heredocs.length > 0 || items[0]!.type === "path")) {
+    throw new AegisError("CHECKSUM_UNSUPPORTED", "--checksum is for one file of the web, or one git repository", {
+      hint: "split the ADD, and leave the flag away for files of the context",
+    });
+  }
+  return items;
 }
 
 function once<T>(body: () => Promise<T>): () => Promise<T> {

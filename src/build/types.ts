@@ -1,23 +1,30 @@
 /** What a build is asked for, what it tells while it runs, and what it gives. */
 import type { Descriptor, ImageConfig, Platform } from "../oci/types.js";
 import type { Digest } from "../support/brands.js";
+import type { GitAddress } from "./context/git-address.js";
 import type { CacheSource, CacheTarget } from "./request-cache.js";
 import type { BuildOutput } from "./request-outputs.js";
 
 export type Isolation = "auto" | "vm" | "container";
 
 export interface BuildRequest {
-  /** Directory of the build context; undefined for none. */
-  readonly context: string | undefined;
+  /** The build context; undefined for none. */
+  readonly context: ContextSource | undefined;
   /** The Dockerfile's text, when it does not come from a file (`-f -`). */
   readonly text?: Uint8Array | undefined;
-  /** `--build-context`: named trees and images, which also take the place of images of that name in FROM. */
+  /**
+   * `--build-context`, by `contextName`: trees and images that take the place of images, and of stages, of that name in FROM
+   * and wherever files are taken from.
+   */
   readonly contexts: Readonly<Record<string, NamedContext>>;
   /** Stages (names or indexes) whose steps are done again; everything with `noCache`. */
   readonly noCacheStages: readonly string[];
   /** Annotations of the manifest. */
   readonly annotations: Readonly<Record<string, string>>;
-  /** Path of the Dockerfile; undefined looks for `Aegisfile`, then `Dockerfile` in the context. */
+  /**
+   * Path or web address of the Dockerfile; a path is of this machine where the context is a directory of it, else of the
+   * context unless it is absolute. undefined looks for `Aegisfile`, then `Dockerfile` in the context.
+   */
   readonly file?: string | undefined;
   readonly tags: readonly string[];
   /** Stage name or index; the last stage when undefined. */
@@ -49,9 +56,17 @@ export interface BuildRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-export type NamedContext =
+/** Where a tree to build from comes from. */
+export type ContextSource =
   | { readonly type: "directory"; readonly path: string }
-  | { readonly type: "image"; readonly reference: string };
+  /** A tar, packed or not; `open` is called once. */
+  | { readonly type: "archive"; readonly name: string; readonly open: () => AsyncIterable<Uint8Array> }
+  /** An archive on the web, or a file, which is then called `context`, as the reference calls it. */
+  | { readonly type: "remote"; readonly url: string }
+  | { readonly type: "git"; readonly address: GitAddress };
+
+/** `reference` may be a layout's, `oci-layout://DIR`. */
+export type NamedContext = ContextSource | { readonly type: "image"; readonly reference: string };
 
 export type NetworkMode = "default" | "none" | "host";
 

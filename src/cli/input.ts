@@ -1,11 +1,25 @@
 /** What commands read from the person or the pipe in front of them. */
-import type { Readable } from "node:stream";
+import { Readable } from "node:stream";
+import { peek } from "../oci/archive/source.js";
+import { sniffCompression } from "../oci/compression/decompress.js";
 import { AegisError } from "../support/errors.js";
 
 export async function readAll(stream: Readable): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of stream) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks);
+}
+
+/** What `build` was handed on standard input: a Dockerfile, or a context in a tar, told by its beginning. */
+export async function buildInput(
+  wanted: "dockerfile" | "either" | undefined,
+  stdin: Readable,
+): Promise<{ readonly text?: Uint8Array; readonly archive?: AsyncIterable<Uint8Array> }> {
+  if (wanted === undefined) return {};
+  if (wanted === "dockerfile") return { text: await readAll(stdin) };
+  const { head, all } = await peek(stdin, 512);
+  if (sniffCompression(head) !== "none" || head.includes(0)) return { archive: all };
+  return { text: await readAll(Readable.from(all)) };
 }
 
 /** Asks on the terminal without echo. @throws AegisError INTERRUPTED on Ctrl-C */

@@ -83,6 +83,12 @@ export function copiedStages(dockerfile: Dockerfile, stage: Stage): readonly Sta
   });
 }
 
+export interface Reach {
+  readonly target?: string | undefined;
+  /** True for a stage that needs no other: something else takes its place. */
+  readonly standsAlone?: (stage: Stage) => boolean;
+}
+
 /**
  * The stages that the target needs, in the order of the file; `imageOf` gives each stage's expanded FROM word.
  * @throws AegisError DOCKERFILE_TARGET, DOCKERFILE_STAGE for a stage that takes from itself or from a later one
@@ -90,12 +96,13 @@ export function copiedStages(dockerfile: Dockerfile, stage: Stage): readonly Sta
 export function reachableStages(
   dockerfile: Dockerfile,
   imageOf: (stage: Stage) => string,
-  target?: string,
+  { target, standsAlone }: Reach = {},
 ): readonly Stage[] {
   const reached = new Set<Stage>();
   const visit = (stage: Stage): void => {
     if (reached.has(stage)) return;
     reached.add(stage);
+    if (standsAlone?.(stage)) return;
     const base = baseStage(dockerfile, stage, imageOf(stage));
     if (base !== undefined) visit(base);
     for (const dependency of copiedStages(dockerfile, stage)) visit(earlier(dockerfile, stage, dependency));

@@ -6,17 +6,19 @@ import type { AegisHome } from "../../support/home.js";
 import { tryLock } from "../../support/locks.js";
 
 /**
- * Forgets every step, fact, download and cache mount. Caches that a running step has mounted stay.
+ * Forgets every step, fact, download, checkout and cache mount. What a running build has locked stays.
  * @returns bytes that were freed, layers not counted: they belong to the image store
  */
 export async function pruneBuildCache(home: AegisHome): Promise<number> {
   let freed = 0;
   for (const kind of ["steps", "facts", "context", "http"]) freed += await removeTree(path.join(home.cache, kind));
   await rm(path.join(home.locks, "steps"), { recursive: true, force: true });
-  return freed + (await pruneMounts(path.join(home.cache, "mounts")));
+  for (const kind of ["mounts", "git"]) freed += await pruneUnlocked(path.join(home.cache, kind));
+  return freed;
 }
 
-async function pruneMounts(directory: string): Promise<number> {
+/** Removes what no running build holds. */
+async function pruneUnlocked(directory: string): Promise<number> {
   let freed = 0;
   for (const name of await namesIn(directory)) {
     if (name.endsWith(".lock")) continue;

@@ -2,11 +2,16 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import type { Dialect } from "../../dockerfile/types.js";
+import { encodeText } from "../../support/brands.js";
 import { AegisError, hasErrno } from "../../support/errors.js";
+import { readBytes } from "../tree/users.js";
+import { resolvePath, type TreeView } from "../tree/view.js";
 import type { BuildRequest } from "../types.js";
+import { download } from "./download.js";
+import { type ContextTrees, loneFile } from "./trees.js";
 
 export interface FoundDockerfile {
-  /** Absolute; undefined when it came from standard input. */
+  /** On this host, absolute; undefined when it came from elsewhere. */
   readonly path: string | undefined;
   /** As messages call it. */
   readonly name: string;
@@ -14,24 +19,56 @@ export interface FoundDockerfile {
   readonly dialect: Dialect;
 }
 
-/** @throws AegisError DOCKERFILE_MISSING */
-export async function findDockerfile({
-  context,
-  file,
-  text,
-}: Pick<BuildRequest, "context" | "file" | "text">): Promise<FoundDockerfile> {
+/** Names that are looked for, in this order; the reference, too, takes the last one for want of the one before. */
+const usualNames = ["Aegisfile", "Dockerfile", "dockerfile"];
+
+/** @throws AegisError DOCKERFILE_MISSING, FILE_TOO_LARGE, and what opening the context throws */
+export async function findDockerfile(
+  { context, file, text }: Pick<BuildRequest, "context" | "file" | "text">,
+  trees: ContextTrees,
+): Promise<FoundDockerfile> {
   if (text !== undefined) return { path: undefined, name: "Dockerfile", text, dialect: "dockerfile" };
-  if (file !== undefined) {
+  if (file !== undefined && /^https?:\/\//i.test(file)) return await fetched(file, trees);
+  const local = context === undefined || context.type === "directory";
+  if (file !== undefined && (local || path.isAbsolute(file))) {
     const found = await read(path.resolve(file));
     if (found) return found;
     throw missing(file, `there is no file ${file}`);
   }
   if (context === undefined) throw missing("-", "there is neither a context nor a Dockerfile");
-  for (const name of ["Aegisfile", "Dockerfile"]) {
-    const found = await read(path.join(context, name));
+  if (context.type === "directory") {
+    for (const name of usualNames) {
+      const found = await read(path.join(context.path, name));
+      if (found) return found;
+    }
+    throw missing(context.path, `${context.path} has neither an Aegisfile nor a Dockerfile`);
+  }
+  const view = await trees.open(context);
+  const wanted = file === undefined ? [...usualNames, ...(context.type === "remote" ? [loneFile] : [])] : [file];
+  for (const name of wanted) {
+    const found = await readIn(view, name);
     if (found) return found;
   }
-  throw missing(context, `${context} has neither an Aegisfile nor a Dockerfile`);
+  throw missing(
+    wanted[0]!,
+    file === undefined ? "the context has neither an Aegisfile nor a Dockerfile" : `the context has no file ${file}`,
+  );
+}
+
+async function fetched(url: string, { environment }: ContextTrees): Promise<FoundDockerfile> {
+  const { home, request, progress } = environment;
+  const { file, name = "Dockerfile" } = await progress.during(`[internal] load ${url}`, () =>
+    download(home.cache, url, undefined, request.signal),
+  );
+  return { path: undefined, name, text: await readFile(file), dialect: dialectOf(name) };
+}
+
+async function readIn(view: TreeView, name: string): Promise<FoundDockerfile | undefined> {
+  const at = await resolvePath(view, encodeText(name));
+  const text = await readBytes(view, at);
+  if (!text) return undefined;
+  const base = path.posix.basename(name);
+  return { path: undefined, name: base, text, dialect: dialectOf(base) };
 }
 
 async function read(file: string): Promise<FoundDockerfile | undefined> {

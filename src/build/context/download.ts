@@ -11,10 +11,12 @@ import { pipeline } from "node:stream/promises";
 import { AegisError, hasErrno } from "../../support/errors.js";
 import { publish, replaceFile, temporaryPath } from "../../support/files.js";
 import type { TreeSink } from "../../support/tree.js";
+import { parseGitAddress } from "./git-address.js";
+import { failed, get } from "./web.js";
 
 export interface Download {
   readonly url: string;
-  /** What the address or the server calls it; undefined when neither does. */
+  /** What the address calls it; undefined when it doesn't. */
   readonly name: string | undefined;
   /** sha256, hex. */
   readonly digest: string;
@@ -27,14 +29,13 @@ export interface Download {
 
 type Memory = Omit<Download, "url" | "file"> & { readonly etag?: string; readonly lastModified?: string };
 
-export const isRemoteFile = (source: string): boolean => /^https?:\/\//i.test(source) && !isGitAddress(source);
-
-export const isGitAddress = (source: string): boolean =>
-  /^(git:\/\/|git@|ssh:\/\/)/.test(source) || /^https?:\/\/[^#?]+\.git([#?]|$)/.test(source);
+/** A web address that is no repository's. @throws AegisError GIT_ADDRESS */
+export const isRemoteFile = (source: string): boolean =>
+  /^https?:\/\//i.test(source) && URL.canParse(source) && parseGitAddress(source) === undefined;
 
 /**
  * @param checksum `sha256:<hex>`, as `--checksum` gives it
- * @throws AegisError DOWNLOAD_FAILED, CHECKSUM_MISMATCH
+ * @throws AegisError DOWNLOAD_FAILED, CHECKSUM_MISMATCH, CHECKSUM_UNSUPPORTED
  */
 export async function download(
   cacheDirectory: string,
@@ -46,8 +47,10 @@ export async function download(
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const record = path.join(directory, `${createHash("sha256").update(url).digest("hex")}.json`);
   const memory = await remembered(record, directory);
-  if (checksum !== undefined && memory && `sha256:${memory.digest}` === checksum)
-    return complete(memory, url, directory);
+  if (checksum !== undefined) checkAlgorithm(checksum);
+  // The reference asks a file that is known by its content for no date.
+  const undated = (found: Memory) => complete({ ...found, mtime: 0 }, url, directory);
+  if (checksum !== undefined && memory && `sha256:${memory.digest}` === checksum) return undated(memory);
   const fresh = await fetchIt(url, directory, memory, signal);
   if (fresh !== memory) await replaceFile(record, JSON.stringify(fresh));
   if (checksum !== undefined && `sha256:${fresh.digest}` !== checksum) {
@@ -55,7 +58,14 @@ export async function download(
       hint: "the file has changed, or the --checksum is wrong; look at it before you trust it",
     });
   }
-  return complete(fresh, url, directory);
+  return checksum === undefined ? complete(fresh, url, directory) : undated(fresh);
+}
+
+function checkAlgorithm(checksum: string): void {
+  if (/^sha256:[0-9a-f]{64}$/.test(checksum)) return;
+  throw new AegisError("CHECKSUM_UNSUPPORTED", `"${checksum}" is not the checksum of a file`, {
+    hint: "write it as --checksum=sha256:<64 hex digits>; for a git repository it is the commit",
+  });
 }
 
 const complete = (memory: Memory, url: string, directory: string): Download => ({
@@ -87,21 +97,17 @@ async function fetchIt(
     ...(memory?.etag === undefined ? {} : { "if-none-match": memory.etag }),
     ...(memory?.lastModified === undefined ? {} : { "if-modified-since": memory.lastModified }),
   };
-  const response = await fetch(url, {
-    headers: { "accept-encoding": "identity", ...conditions },
-    signal: signal ?? null,
-  }).catch((error: unknown) => {
-    signal?.throwIfAborted();
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-    throw failed(url, cause instanceof Error ? cause.message : String(cause), error);
-  });
-  if (response.status === 304 && memory) return memory;
-  if (!response.ok || !response.body) throw failed(url, `the server answers ${response.status}`, undefined);
+  const { response, close } = await get(url, { "accept-encoding": "identity", ...conditions }, signal);
+  if (response.status === 304 && memory) {
+    await close();
+    return memory;
+  }
   const temporary = temporaryPath(directory, "download");
   try {
+    if (!response.ok || !response.body) throw failed(url, `the server answers ${response.status}`, undefined);
     const hash = createHash("sha256");
     let size = 0;
-    const body = Readable.fromWeb(response.body as import("node:stream/web").ReadableStream);
+    const body = Readable.fromWeb(response.body);
     body.on("data", (chunk: Buffer) => {
       hash.update(chunk);
       size += chunk.length;
@@ -113,7 +119,7 @@ async function fetchIt(
     const etag = response.headers.get("etag") ?? undefined;
     const time = lastModified === undefined ? Number.NaN : Date.parse(lastModified);
     return {
-      name: nameOf(url, response.headers.get("content-disposition")),
+      name: nameOf(url),
       digest,
       size,
       mtime: Number.isNaN(time) ? 0 : Math.floor(time / 1000),
@@ -121,16 +127,23 @@ async function fetchIt(
       ...(lastModified === undefined ? {} : { lastModified }),
     };
   } finally {
+    await close();
     await rm(temporary, { force: true });
   }
 }
 
-/** The server's word first, reduced to a plain file name; else the last part of the path. */
-function nameOf(url: string, disposition: string | null): string | undefined {
-  const said = /filename="?([^";]+)"?/i.exec(disposition ?? "")?.[1];
-  const fromPath = decodeURIComponent(new URL(url).pathname.split("/").at(-1) ?? "");
-  const name = path.posix.basename((said ?? fromPath).trim());
+/** The last part of the path, and never the server's word: a file's name must not depend on who answers. */
+function nameOf(url: string): string | undefined {
+  const name = decoded(new URL(url).pathname).replace(/\/+$/, "").split("/").at(-1) ?? "";
   return name === "" || name === "." || name === ".." || name.includes("\0") ? undefined : name;
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** Pushes a host file's bytes. */
@@ -140,9 +153,3 @@ export async function pushHostFile(file: string, sink: TreeSink): Promise<void> 
     await sink.drain();
   }
 }
-
-const failed = (url: string, why: string, cause: unknown) =>
-  new AegisError("DOWNLOAD_FAILED", `${url} could not be fetched: ${why}`, {
-    hint: "check the address and the network; what was fetched before is kept",
-    cause,
-  });

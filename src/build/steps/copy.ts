@@ -5,8 +5,10 @@ import { AegisError } from "../../support/errors.js";
 import type { TreeSink } from "../../support/tree.js";
 import { joinPath } from "../../support/tree-paths.js";
 import { type Download, pushHostFile } from "../context/download.js";
+import type { GitAddress } from "../context/git-address.js";
+import type { GitTree } from "../context/trees.js";
 import type { RootStack } from "../roots.js";
-import { isArchive, unpackInto } from "../tree/archive.js";
+import { type Bytes, bytesIn, bytesOfFile, isArchive, unpackInto } from "../tree/archive.js";
 import { Changes } from "../tree/changes.js";
 import { type ModeChange, parseMode } from "../tree/chmod.js";
 import {
@@ -32,9 +34,16 @@ export interface CopySource {
   };
 }
 
+export type CopyItem =
+  /** What a word means in the tree that `source` opens. */
+  | { readonly type: "path"; readonly word: string }
+  /** A remote file, fetched when the key is asked for. */
+  | { readonly type: "download"; readonly start: () => Promise<Download> }
+  | { readonly type: "git"; readonly address: GitAddress; readonly open: () => Promise<GitTree> };
+
 export interface CopyInput {
   readonly createdBy: string;
-  readonly sources: readonly string[];
+  readonly items: readonly CopyItem[];
   readonly heredocs: readonly Heredoc[];
   /** As written, made absolute; a trailing slash counts. */
   readonly destination: string;
@@ -45,14 +54,17 @@ export interface CopyInput {
   readonly parents: boolean;
   readonly exclude: ((path: string, directory: boolean) => boolean) | undefined;
   readonly excludePatterns: readonly string[];
-  /** Opens the tree that `sources` are in. */
+  /** Opens the tree that words of `items` are of. */
   source(): Promise<CopySource>;
-  /** ADD: archives among the sources are unpacked. Gives a file for what they hold meanwhile. */
-  readonly unpack: (() => Promise<string>) | undefined;
-  /** Remote files of ADD, fetched when the key is asked for. */
-  readonly downloads: readonly (() => Promise<Download>)[];
+  /** Set for ADD: which archives are unpacked, and a file for what they hold meanwhile. */
+  readonly add: false | { readonly unpack: Unpacked; readonly spool: () => Promise<string> };
   readonly now: number;
   readonly epoch: number | undefined;
+}
+
+interface Unpacked {
+  readonly local: boolean;
+  readonly remote: boolean;
 }
 
 export function copyStep(input: CopyInput, roots: RootStack): LayerStep {
@@ -61,13 +73,12 @@ export function copyStep(input: CopyInput, roots: RootStack): LayerStep {
     createdBy: input.createdBy,
     async key() {
       return keyOf([
-        input.unpack ? "add" : "copy",
+        input.add ? ["add", input.add.unpack.local, input.add.unpack.remote] : "copy",
         input.link ? "link" : roots.chainId,
         input.destination,
         [input.chown, input.chmod, input.parents, input.epoch ?? null],
         input.heredocs.map(({ name, content }) => [name, content]),
-        input.sources.length === 0 ? [] : await sourcesKey(input),
-        ...(await downloadsKey(input)),
+        await itemsKey(input),
       ]);
     },
     produce: (sink) => produce(input, chmod, roots, sink),
@@ -93,19 +104,33 @@ function viewBelow(view: SourceView, top: ByteString): SourceView {
   };
 }
 
-async function downloadsKey({ downloads }: CopyInput): Promise<readonly (readonly string[])[]> {
-  const fetched = await Promise.all(downloads.map((start) => start()));
-  return fetched.map(({ name, digest }) => ["download", name ?? "", digest]);
+async function itemsKey(input: CopyInput): Promise<readonly (readonly (string | number)[])[]> {
+  const words = input.items.flatMap((item) => (item.type === "path" ? [item.word] : []));
+  const paths = words.length === 0 ? "" : await sourcesKey(input, words);
+  const exclude = input.excludePatterns;
+  return await Promise.all(
+    input.items.map(async (item) => {
+      if (item.type === "path") return ["path", paths];
+      if (item.type === "git") {
+        const { directory = "", keepGitDir = false, submodules = true, remote } = item.address;
+        const { commit } = await item.open();
+        // A repository that stays says where it is from, and submodules may be named relative to it.
+        return ["git", commit, directory, remote, `${keepGitDir} ${submodules}`, ...exclude];
+      }
+      const { name, digest, mtime } = await item.start();
+      return ["download", name ?? "", digest, mtime];
+    }),
+  );
 }
 
-async function sourcesKey(input: CopyInput): Promise<string> {
+async function sourcesKey(input: CopyInput, words: readonly string[]): Promise<string> {
   const source = await input.source();
-  const question = keyOf([input.sources, input.excludePatterns]);
+  const question = keyOf([words, input.excludePatterns]);
   const known = await source.memory?.recall(question);
   if (known !== undefined) return known;
   const view = await source.open();
   const found: [string, string][] = [];
-  for (const word of input.sources) {
+  for (const word of words) {
     for (const path of await sourcesOf(view, word, input.parents)) {
       const digest = await digestSource(view, path, { excluded: input.exclude });
       if (digest === undefined) throw missingSource(path);
@@ -129,34 +154,62 @@ async function produce(
   const changes = new Changes(view, { sec: input.now, nsec: 0 });
   const options: CopyOptions = { owner, chmod, excluded: input.exclude };
   const destination = encodeText(input.destination);
-  let spool: Spool | undefined;
-  if (input.sources.length > 0) {
-    const from = await (await input.source()).open();
-    for (const word of input.sources) {
-      const base = input.parents ? await resolvePath(from, encodeText(splitPivot(word).base)) : undefined;
-      for (const path of await sourcesOf(from, word, input.parents)) {
-        if (base !== undefined) await copyWithParents(changes, from, base, path, destination, options);
-        else if (await unpacks(input, from, path)) {
-          spool ??= new Spool(await input.unpack!());
-          const target = await resolvePath(changes, destination);
-          await unpackInto(changes, from, await resolvePath(from, path), target, { owner, spool });
-        } else await copyInto(changes, from, path, destination, options);
-      }
-    }
-  }
-  for (const start of input.downloads) await putDownload(changes, await start(), destination, options);
-  for (const heredoc of input.heredocs) await putHeredoc(changes, heredoc, destination, options);
+  const at: Placing = { input, changes, destination, options };
   try {
+    for (const item of input.items) await place(at, item);
+    for (const heredoc of input.heredocs) await putHeredoc(changes, heredoc, destination, options);
     await changes.emit(sink);
   } finally {
-    spool?.[Symbol.dispose]();
+    at.spool?.[Symbol.dispose]();
   }
 }
 
-async function unpacks(input: CopyInput, view: SourceView, path: ByteString): Promise<boolean> {
-  if (!input.unpack) return false;
-  const followed = await resolvePath(view, path);
-  return (await view.lstat(followed))?.type === "file" && (await isArchive(view, followed));
+interface Placing {
+  readonly input: CopyInput;
+  readonly changes: Changes;
+  readonly destination: string;
+  readonly options: CopyOptions;
+  /** Made when the first archive is unpacked. */
+  spool?: Spool;
+}
+
+async function place(at: Placing, item: CopyItem): Promise<void> {
+  const { input, changes, destination, options } = at;
+  if (item.type === "git") {
+    const { view } = await item.open();
+    await copyInto(changes, view, encodeText(""), destination, options);
+    return;
+  }
+  if (item.type === "download") {
+    const found = await item.start();
+    if (input.add !== false && input.add.unpack.remote && (await unpack(at, bytesOfFile(found.file)))) return;
+    await putDownload(changes, found, destination, options);
+    return;
+  }
+  const from = await (await input.source()).open();
+  const base = input.parents ? await resolvePath(from, encodeText(splitPivot(item.word).base)) : undefined;
+  for (const path of await sourcesOf(from, item.word, input.parents)) {
+    if (base !== undefined) {
+      await copyWithParents(changes, from, base, path, destination, options);
+      continue;
+    }
+    if (input.add !== false && input.add.unpack.local) {
+      const followed = await resolvePath(from, path);
+      const isFile = (await from.lstat(followed))?.type === "file";
+      if (isFile && (await unpack(at, bytesIn(from, followed)))) continue;
+    }
+    await copyInto(changes, from, path, destination, options);
+  }
+}
+
+/** Unpacks what is an archive. */
+async function unpack(at: Placing, bytes: Bytes): Promise<boolean> {
+  const { input, changes, destination, options } = at;
+  if (!input.add || !(await isArchive(bytes))) return false;
+  at.spool ??= new Spool(await input.add.spool());
+  const target = await resolvePath(changes, destination);
+  await unpackInto(changes, bytes, target, { owner: options.owner, spool: at.spool });
+  return true;
 }
 
 async function putDownload(

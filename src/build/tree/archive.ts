@@ -4,6 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { decompress, sniffCompression } from "../../oci/compression/decompress.js";
 import { createTarDecoder } from "../../oci/tar/decode.js";
@@ -17,11 +18,28 @@ import { cleanPath, resolvePath, type TreeView } from "./view.js";
 
 const blockSize = 512;
 
-/** True when the file at `path` is a tar archive in any of the packings. */
-export async function isArchive(view: TreeView, path: ByteString): Promise<boolean> {
+/** A file's bytes, from the start each time it is called. */
+export type Bytes = () => AsyncIterable<Uint8Array>;
+
+export const bytesOfFile =
+  (file: string): Bytes =>
+  () =>
+    createReadStream(file, { highWaterMark: 1 << 18 });
+
+export const bytesIn =
+  (view: TreeView, path: ByteString): Bytes =>
+  () =>
+    contentOf(view, path);
+
+/** True when these are a tar archive in any of the packings. */
+export async function isArchive(bytes: Bytes): Promise<boolean> {
   try {
-    for await (const chunk of unpacked(view, path)) return isTarHeader(chunk);
-    return false;
+    let head = Buffer.alloc(0);
+    for await (const chunk of unpacked(bytes)) {
+      head = Buffer.concat([head, chunk]);
+      if (head.length >= blockSize) break;
+    }
+    return isTarHeader(head);
   } catch (error) {
     // Something that only looks packed is a file like any other.
     if (error instanceof AegisError && error.code !== "UNPACKER_MISSING") return false;
@@ -42,11 +60,10 @@ function isTarHeader(bytes: Uint8Array): boolean {
   return sum === Number.parseInt(text, 8);
 }
 
-/** Unpacks the archive at `path` into `destination`, an exact path. `owner` replaces the owners in the archive. */
+/** Unpacks the archive into `destination`, an exact path. `owner` replaces the owners in the archive. */
 export async function unpackInto(
   changes: Changes,
-  view: TreeView,
-  path: ByteString,
+  bytes: Bytes,
   destination: ByteString,
   options: { readonly owner: Owner | undefined; readonly spool: Spool },
 ): Promise<void> {
@@ -59,7 +76,7 @@ export async function unpackInto(
     drain: () => undefined,
   };
   const decoder = createTarDecoder(sink);
-  for await (const chunk of unpacked(view, path)) decoder.write(chunk);
+  for await (const chunk of unpacked(bytes)) decoder.write(chunk);
   decoder.end();
   const directories: [ByteString, TreeEntry][] = [];
   for (const { entry, content } of entries) {
@@ -111,8 +128,8 @@ async function put(
 }
 
 /** The bytes of a file with its packing, if any, taken off. */
-async function* unpacked(view: TreeView, path: ByteString): AsyncGenerator<Uint8Array> {
-  const source = contentOf(view, path);
+async function* unpacked(bytes: Bytes): AsyncGenerator<Uint8Array> {
+  const source = bytes()[Symbol.asyncIterator]();
   const first = await source.next();
   if (first.done) return;
   const whole = prefixed(first.value, source);
@@ -121,12 +138,12 @@ async function* unpacked(view: TreeView, path: ByteString): AsyncGenerator<Uint8
   else yield* decompress(whole, compression);
 }
 
-async function* prefixed(first: Uint8Array, rest: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* prefixed(first: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
   try {
     yield first;
-    yield* rest;
+    for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
   } finally {
-    await rest.return(undefined);
+    await rest.return?.(undefined);
   }
 }
 

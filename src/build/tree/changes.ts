@@ -60,6 +60,11 @@ export class Changes {
     return this.#new.get(path);
   }
 
+  /** Everything that was put or altered here, by path. */
+  added(): Iterable<readonly [ByteString, NewFile]> {
+    return this.#new;
+  }
+
   /** Changes a node's attributes in place. */
   async alter(path: ByteString, change: Partial<TreeNode>): Promise<void> {
     const own = this.#new.get(path);
@@ -179,7 +184,8 @@ function entryOf(path: ByteString, node: TreeNode): TreeEntry {
   };
 }
 
-async function copyContent(content: Content, sink: TreeSink): Promise<void> {
+/** Pushes the bytes. */
+export async function copyContent(content: Content, sink: TreeSink): Promise<void> {
   if (content.kind === "view") return await content.view.read(content.path, sink);
   if (content.kind === "spool") return await content.read(sink);
   if (content.bytes.length > 0) sink.data(content.bytes);

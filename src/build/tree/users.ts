@@ -115,8 +115,13 @@ async function readLines(view: TreeView, path: string): Promise<readonly (readon
 
 /** A small file's text; empty when there is none. @throws AegisError FILE_TOO_LARGE */
 export async function readText(view: TreeView, path: ByteString): Promise<string> {
+  return (await readBytes(view, path))?.toString("utf8") ?? "";
+}
+
+/** A small file's content; undefined where there is no file. @throws AegisError FILE_TOO_LARGE */
+export async function readBytes(view: TreeView, path: ByteString): Promise<Buffer | undefined> {
   const node = await view.lstat(path);
-  if (node?.type !== "file") return "";
+  if (node?.type !== "file") return undefined;
   if (node.size > maxFileSize) {
     throw new AegisError("FILE_TOO_LARGE", `/${path} has ${node.size} bytes, too many for what it is`, {
       hint: "look at what writes it",
@@ -129,5 +134,5 @@ export async function readText(view: TreeView, path: ByteString): Promise<string
     hole: (length) => void chunks.push(new Uint8Array(length)),
     drain: () => undefined,
   });
-  return Buffer.concat(chunks).toString("utf8");
+  return Buffer.concat(chunks);
 }

@@ -1,26 +1,28 @@
 import { once } from "node:events";
 import { Command, Option } from "clipanion";
 import { buildImage } from "../../build/build.js";
-import { buildRequest, wantsInput } from "../../build/request.js";
+import { buildRequest, wantedInput } from "../../build/request.js";
 import { type BuildCall, buildCall } from "../../build/request-call.js";
 import type { BuildRequest } from "../../build/types.js";
-import { sniffCompression } from "../../oci/compression/decompress.js";
-import { AegisError } from "../../support/errors.js";
 import { replaceFile } from "../../support/files.js";
 import { AegisCommand } from "../command.js";
-import { readAll } from "../input.js";
+import { buildInput } from "../input.js";
 import { createReporter, type ProgressMode } from "../render/progress.js";
 
 export default class BuildCommand extends AegisCommand {
   static override paths = [["build"]];
   static override usage = Command.Usage({
-    details: `PATH is the build context; the file is Aegisfile, or Dockerfile, in it. Progress goes to standard error; with -q
-      only the image's id is printed.`,
+    details: `PATH is the build context: a directory, a tar (plain, gzip, bzip2, xz or zstd), a git repository
+      (https://HOST/NAME.git#REF:DIRECTORY, git@HOST:NAME), the web address of a tar or of a Dockerfile, or - for a tar or a
+      Dockerfile on standard input. The file is Aegisfile, or Dockerfile, in it. Progress goes to standard error; with -q only
+      the image's id is printed.`,
     examples: [
       ["Build the current directory", "$0 build ."],
       ["Name the image", "$0 build -t web:1.2 ."],
       ["The Dockerfile from standard input, without a context", "$0 build - < Dockerfile"],
       ["See what is amiss in a Dockerfile without building it", "$0 build --check ."],
+      ["A directory of a git repository, at a tag", "$0 build https://git.example.com/app.git#v1.2:docker"],
+      ["A context from a pipe", "git archive HEAD | $0 build -"],
       ["Another file, an argument, one stage", "$0 build -f deploy/Dockerfile --build-arg VERSION=3 --target test ."],
     ],
   });
@@ -33,7 +35,8 @@ export default class BuildCommand extends AegisCommand {
   target = Option.String("--target", { description: "stage to build, the last one by default" });
   platform = Option.String("--platform", { description: "platform of the image: linux/amd64, linux/arm64" });
   buildContexts = Option.Array("--build-context", [], {
-    description: "another tree or image by name: name=DIR or name=docker-image://REF (repeatable)",
+    description:
+      "another tree or image by name: name=DIR, a git or web address, docker-image://REF, oci-layout://DIR:TAG (repeatable)",
   });
   annotations = Option.Array("--annotation", [], { description: "annotation of the manifest, key=value (repeatable)" });
   noCacheFilter = Option.Array("--no-cache-filter", [], {
@@ -76,12 +79,7 @@ export default class BuildCommand extends AegisCommand {
 
   override async execute() {
     const place = { path: this.contextPath ?? ".", file: this.file };
-    const text = wantsInput(place) ? await readAll(process.stdin) : undefined;
-    if (text && place.path === "-" && (sniffCompression(text) !== "none" || text.includes(0))) {
-      throw new AegisError("CONTEXT_UNSUPPORTED", "standard input holds an archive, not a Dockerfile", {
-        hint: "unpack it, and give the directory as PATH",
-      });
-    }
+    const input = await buildInput(wantedInput(place), process.stdin);
     const { request, progress } = buildRequest(
       {
         ...place,
@@ -109,7 +107,7 @@ export default class BuildCommand extends AegisCommand {
         progress: this.quiet ? "quiet" : this.progress,
       },
       process.env,
-      { text, stdout: (chunk) => writeAll(this.context.stdout, chunk) },
+      { ...input, stdout: (chunk) => writeAll(this.context.stdout, chunk) },
     );
     const call = buildCall(this.check ? "check" : this.call);
     if (call) return await this.evaluate(request, call);

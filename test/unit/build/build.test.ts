@@ -172,7 +172,7 @@ describe("--build-context", () => {
     mkdirSync(path.join(sandbox.root, "other"));
     writeFileSync(path.join(sandbox.root, "other", "f"), "x");
     await sandbox.build("FROM scratch\nLABEL from=real\n", { tags: ["real:1"] });
-    const built = await sandbox.build("FROM wished:9\nCOPY --from=Other f /f\n", {
+    const built = await sandbox.build("FROM wished:9\nCOPY --from=other f /f\n", {
       buildContexts: [`other=${path.join(sandbox.root, "other")}`, "wished:9=docker-image://real:1"],
     });
     expect(await sandbox.layer(built, 0)).toEqual(["644 0:0 f"]);

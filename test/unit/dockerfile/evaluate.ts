@@ -76,7 +76,7 @@ export function evaluate(
   const scope: Lookup = (name) => globals.get(name);
   const imageOf = (stage: Stage) => expandFrom(stage, scope, file).image;
   const states = new Map<Stage, State>();
-  const needed = reachableStages(file, imageOf, options.target);
+  const needed = reachableStages(file, imageOf, { target: options.target });
   for (const stage of needed) {
     const base = baseStage(file, stage, imageOf(stage));
     states.set(stage, runStage(file, stage, base && states.get(base), { globals, buildArgs }));
