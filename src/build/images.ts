@@ -10,7 +10,7 @@ import type { BuildEnvironment } from "./environment.js";
 import type { LayerOrigin } from "./layer-supply.js";
 import type { StepHandle } from "./progress.js";
 
-/** @throws AegisError IMAGE_NOT_FOUND, NO_SUCH_PLATFORM and what pulling throws */
+/** @throws AegisError NO_SUCH_PLATFORM and what pulling throws */
 export async function resolveImage(
   environment: BuildEnvironment,
   reference: string,

@@ -20,7 +20,7 @@ export interface ImageForRun {
   release(): Promise<void>;
 }
 
-/** @throws AegisError IMAGE_NOT_FOUND, NOTHING_BUILT */
+/** @throws AegisError IMAGE_NOT_FOUND, NOTHING_BUILT, and what pulling throws */
 export async function findImage(
   home: AegisHome,
   asked: {
@@ -69,17 +69,6 @@ async function present(
       registry: registryOptions(home),
       onProgress: reporter.report,
     });
-  } catch (cause) {
-    if (!(cause instanceof AegisError) || !/^REGISTRY_/.test(cause.code)) throw cause;
-    throw new AegisError(
-      "IMAGE_NOT_FOUND",
-      `there is no image ${wanted} in the store, and it can't be pulled: ${cause.message}`,
-      {
-        hint: cause.hint ?? 'build it, or bring it with "aegis load" or "aegis import"',
-        details: { reference: wanted, reason: cause.code },
-        cause,
-      },
-    );
   } finally {
     reporter.end();
   }

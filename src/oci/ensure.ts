@@ -38,7 +38,23 @@ export async function prepareImage(store: ImageStore, text: string, options: Ens
   }
   if (options.pull === "never") throw await missing(store, text, options);
   const { preparePull } = await import("./registry/pull.js");
-  return await preparePull(store, text, options);
+  try {
+    return await preparePull(store, text, options);
+  } catch (error) {
+    if (!(error instanceof AegisError) || !error.code.startsWith("REGISTRY_")) throw error;
+    throw unpulled(text, options, error);
+  }
+}
+
+/** A pull that the user may not have asked for: says what was looked for, and keeps code and advice. */
+function unpulled(text: string, { pull }: EnsureOptions, cause: AegisError): AegisError {
+  const where = pull === "missing" ? "is not in the store and " : "";
+  const { hint, details } = cause;
+  return new AegisError(cause.code, `${familiarName(text)} ${where}can't be pulled: ${cause.message}`, {
+    ...(hint === undefined ? {} : { hint }),
+    details: { ...details, reference: text },
+    cause,
+  });
 }
 
 const here = (image: StoredImage): PreparedPull => ({
