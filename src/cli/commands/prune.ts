@@ -4,6 +4,7 @@ import { disksOfInstances } from "../../instance/store.js";
 import { familiarName } from "../../oci/references.js";
 import { pruneImages } from "../../oci/store/prune.js";
 import { collectDisks } from "../../rootfs/collect.js";
+import { sweepTemporary } from "../../support/files.js";
 import { formatSize, parseSize } from "../../support/sizes.js";
 import { AegisCommand } from "../command.js";
 import { neededDigests, shortId, withStore } from "../images.js";
@@ -42,6 +43,7 @@ export default class PruneCommand extends AegisCommand {
         disks: await collectDisks(this.home, store, { keep: () => disksOfInstances(this.home) }),
       };
     });
+    await sweepTemporary(this.home.tmp);
     const reclaimed = pruned.bytes + cacheBytes + disks.bytes;
     const images = pruned.images.map(({ target, names }) => ({
       id: target.digest,
