@@ -163,7 +163,7 @@ export async function runLayerStep(
       network: instruction.network === "default" ? request.network : instruction.network,
       privileged: instruction.security === "insecure",
       hostname: at.buildArgs.BUILDKIT_SANDBOX_HOSTNAME ?? "buildkitsandbox",
-      mounts: [...files.map((file): StepMount => ({ key: file.target, spec: async () => file })), ...mounts],
+      mounts: [...files, ...mounts],
       platform: platformText(at.platform),
       epoch: request.epoch,
       excerpt: `${at.dockerfile.file.name}:${instruction.range.startLine}\n${excerpt(at.dockerfile.file, instruction.range)}`,
@@ -179,10 +179,11 @@ export async function runLayerStep(
 function runWords(
   instruction: InstructionOf<"RUN">,
   config: RuntimeConfig,
-): { readonly argv: readonly string[]; readonly files: readonly RunMountSpec[] } {
+): { readonly argv: readonly string[]; readonly files: readonly StepMount[] } {
   const { argv, script } = runCommandLine(instruction, shellOf(config));
   if (script === undefined) return { argv, files: [] };
   const target = `${script.directory}/${script.name}`;
   const content = Buffer.from(script.content);
-  return { argv, files: [{ type: "file", executable: true, target, content, mode: 0o755, uid: 0, gid: 0 }] };
+  const file: RunMountSpec = { type: "file", executable: true, target, content, mode: 0o755, uid: 0, gid: 0 };
+  return { argv, files: [{ key: `script ${target} ${script.content}`, spec: async () => file }] };
 }
