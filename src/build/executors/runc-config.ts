@@ -104,6 +104,12 @@ function mounts(request: RunRequest, options: RuncOptions): readonly Mount[] {
           },
         ],
   );
+  const binds = options.binds.map(({ source, target, options: extra }) => ({
+    destination: target,
+    type: "bind",
+    source,
+    options: ["rbind", ...extra],
+  }));
   return [
     { destination: "/proc", type: "proc", source: "proc", options: guarded },
     { destination: "/dev", type: "bind", source: options.dev, options: ["rbind", "rw"] },
@@ -121,12 +127,6 @@ function mounts(request: RunRequest, options: RuncOptions): readonly Mount[] {
     },
     { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: guarded },
     { destination: "/sys", type: "sysfs", source: "sysfs", options: [...guarded, request.privileged ? "rw" : "ro"] },
-    ...tmpfs,
-    ...options.binds.map(({ source, target, options: extra }) => ({
-      destination: target,
-      type: "bind",
-      source,
-      options: ["rbind", ...extra],
-    })),
+    ...[...tmpfs, ...binds].sort((a, b) => (a.destination < b.destination ? -1 : 1)),
   ];
 }

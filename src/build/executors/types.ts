@@ -60,8 +60,6 @@ export interface RunRequest {
   /** `NAME=value`, HOME included. */
   readonly env: readonly string[];
   readonly cwd: string;
-  /** As the image config has it; `user` is what it means. */
-  readonly userSpec: string;
   readonly user: RunUser;
   readonly network: NetworkMode;
   readonly privileged: boolean;

@@ -165,7 +165,9 @@ async function step(
   const running = await guest.exec({
     argv: request.argv,
     env: request.env,
-    user: request.userSpec,
+    // By number, so that both executors go by one reading of passwd and group.
+    user: `${request.user.uid}:${request.user.gid}`,
+    groups: request.user.additionalGids,
     cwd: request.cwd,
     privileged: request.privileged,
     createCwd: true,

@@ -100,13 +100,14 @@ async function execute(
     if (pair !== undefined) secretEnv.push(pair);
   }
   await binds.finish();
+  // A mount below another comes after it, in whatever order they were written.
+  mounts.sort((a, b) => (a.target < b.target ? -1 : 1));
   const tail = new LogTail();
   const outcome = await executor.run({
     argv: input.argv,
     env: withHome([...input.env, ...input.quietEnv, ...secretEnv], user.home),
     cwd: input.cwd,
     user,
-    userSpec: input.user,
     network: input.network,
     privileged: input.privileged,
     hostname: input.hostname,
