@@ -1,6 +1,6 @@
 /** The finished image: config and manifest in the store, its disks, and the note which image this directory built last. */
 import { existsSync } from "node:fs";
-import type { Descriptor, ImageConfig, RuntimeConfig } from "../oci/types.js";
+import type { Descriptor, HistoryEntry, ImageConfig, RuntimeConfig } from "../oci/types.js";
 import { datedHistory } from "./draft.js";
 import type { BuildEnvironment } from "./environment.js";
 import { recordLastBuild } from "./last-build.js";
@@ -76,15 +76,16 @@ function imageConfig(stage: BuiltStage, labels: Readonly<Record<string, string>>
       : { ...draft.config, Labels: { ...draft.config.Labels, ...labels } };
   const { architecture, os, variant } = draft.platform;
   const created = history.findLast((entry) => entry.created !== undefined)?.created ?? draft.created;
+  // The reference writes these fields in the order of the alphabet.
   return {
     architecture,
-    os,
-    ...(variant === undefined ? {} : { variant }),
     ...(draft.author === undefined ? {} : { author: draft.author }),
+    config: written(runtime),
     ...(created === undefined ? {} : { created }),
-    config: withoutEmpty(runtime),
+    history: history.map(writtenEntry),
+    os,
     rootfs: { type: "layers", diff_ids: draft.layers.map((it) => it.diffId) },
-    history,
+    ...(variant === undefined ? {} : { variant }),
   };
 }
 
@@ -95,13 +96,34 @@ async function inlineCache({ request, used }: BuildEnvironment): Promise<object>
   return { [inlineField]: encodeCache(used) };
 }
 
-/** Go leaves empty fields out; an empty list is one. */
-function withoutEmpty(config: RuntimeConfig): RuntimeConfig {
-  const full = Object.entries(config).filter(([, value]) => {
-    if (value === null || value === undefined || value === "" || value === false) return false;
-    return typeof value !== "object" || Object.keys(value).length > 0;
-  });
+/** The fields of Docker's image config in the order of its Go structure; whatever else a base image has comes last. */
+const runtimeFields = (
+  "Hostname Domainname User AttachStdin AttachStdout AttachStderr ExposedPorts Tty OpenStdin StdinOnce Env Entrypoint Cmd " +
+  "Volumes WorkingDir Labels StopSignal ArgsEscaped Memory MemorySwap CpuShares Healthcheck OnBuild Shell"
+).split(" ");
+
+/** As Go writes it: empty fields left out (an empty list is one), the keys of maps in order. */
+function written(config: RuntimeConfig): RuntimeConfig {
+  const place = (key: string) => (runtimeFields.includes(key) ? runtimeFields.indexOf(key) : runtimeFields.length);
+  const full = Object.entries(config)
+    .filter(([, value]) => {
+      if (value === null || value === undefined || value === "" || value === false) return false;
+      return typeof value !== "object" || Object.keys(value).length > 0;
+    })
+    .sort(([a], [b]) => place(a) - place(b))
+    .map(([key, value]) => [key, isMap(value) && key !== "Healthcheck" ? sorted(value) : value]);
   return Object.fromEntries(full);
+}
+
+const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const sorted = (map: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(Object.entries(map).sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b))));
+
+function writtenEntry({ created, created_by, author, comment, empty_layer, ...rest }: HistoryEntry): HistoryEntry {
+  const fields = Object.entries({ created, created_by, author, comment, empty_layer });
+  return { ...Object.fromEntries(fields.filter(([, value]) => value !== undefined)), ...rest };
 }
 
 /** Assembles the image's disks, so that `run` finds them; that they are there is remembered without opening anything. */

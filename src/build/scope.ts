@@ -104,9 +104,12 @@ const nameOf = (pair: string): string => {
   return equals < 0 ? pair : pair.slice(0, equals);
 };
 
-/** Sets a variable in an image's `Env`; one that is there keeps its place. */
-export function withEnv(env: readonly string[], name: string, value: string): readonly string[] {
-  const pair = `${name}=${value}`;
-  const at = env.findIndex((entry) => nameOf(entry) === name);
-  return at < 0 ? [...env, pair] : env.with(at, pair);
+/** Sets variables in an image's `Env`; one that is there keeps its place. */
+export function withEnv(
+  env: readonly string[],
+  pairs: readonly { readonly key: string; readonly value: string }[],
+): readonly string[] {
+  const lines = new Map(env.map((line) => [nameOf(line), line]));
+  for (const { key, value } of pairs) lines.set(key, `${key}=${value}`);
+  return [...lines.values()];
 }

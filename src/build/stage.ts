@@ -5,6 +5,7 @@
 import { expandInstruction } from "../dockerfile/expand.js";
 import { parseOnbuild } from "../dockerfile/parser.js";
 import type { Dockerfile, Instruction, InstructionOf, Stage } from "../dockerfile/types.js";
+import { AegisError } from "../support/errors.js";
 import { type ImageDraft, withConfig, withLayer } from "./draft.js";
 import type { BuildEnvironment } from "./environment.js";
 import type { StepHandle } from "./progress.js";
@@ -15,6 +16,8 @@ import { copyLayerStep, runLayerStep, type StageInputs, type StepScope } from ".
 import { configChange } from "./steps/config.js";
 import type { LayerStep } from "./steps/step.js";
 import { joinWorkdir, workdirStep } from "./steps/workdir.js";
+
+const maxConfigText = 4 << 20;
 
 export interface BuiltStage {
   readonly draft: ImageDraft;
@@ -64,6 +67,7 @@ class StageBuilder {
   total = 0;
   #done: number;
   #cmdSetHere = false;
+  #written = 0;
 
   constructor(
     readonly plan: StagePlan,
@@ -120,6 +124,7 @@ class StageBuilder {
   #config(instruction: Instruction): void {
     const result = configChange(instruction, this.draft, this.#cmdSetHere);
     if (!result) return;
+    this.#account(result.createdBy ?? instruction.source);
     if (instruction.kind === "CMD") this.#cmdSetHere = true;
     if (instruction.kind === "ENV") for (const { key, value } of instruction.pairs) this.scope.setEnv(key, value);
     if (result.author !== undefined) this.draft = { ...this.draft, author: result.author };
@@ -136,7 +141,17 @@ class StageBuilder {
       this.scope.declareArg(arg.name, value);
       shown.push(value === undefined ? arg.name : `${arg.name}=${value}`);
     }
+    this.#account(shown.join(" "));
     this.draft = withConfig(this.draft, {}, `ARG ${shown.join(" ")}`, this.#epochTime());
+  }
+
+  /** What instructions expand to is in history and in the config: no registry takes one of any size. */
+  #account(text: string): void {
+    this.#written += text.length;
+    if (this.#written <= maxConfigText) return;
+    throw new AegisError("IMAGE_CONFIG_TOO_LARGE", "the values of ENV, ARG, LABEL and the like are larger than 4 MiB", {
+      hint: "variables that contain themselves double with every line; put large data in a file",
+    });
   }
 
   /** `--build-arg` wins over the default, which wins over the value before the first FROM. */
@@ -177,6 +192,7 @@ class StageBuilder {
   }
 }
 
-export const rfc3339 = (milliseconds: number): string => new Date(milliseconds).toISOString();
+/** Without the fraction that whole seconds don't have, as Go writes it. */
+export const rfc3339 = (milliseconds: number): string => new Date(milliseconds).toISOString().replace(".000Z", "Z");
 
 export const nowSeconds = (epoch: number | undefined): number => epoch ?? Math.floor(Date.now() / 1000);

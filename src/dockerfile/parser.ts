@@ -15,6 +15,8 @@ export interface ParseOptions {
 
 /** Larger files are refused: what is read here comes from strangers. */
 const maxBytes = 16 * 2 ** 20;
+const maxInstructions = 100_000;
+const maxStages = 10_000;
 
 /**
  * Reads a whole file. Words of the instructions stay raw: `expandInstruction` turns them into values.
@@ -32,6 +34,11 @@ export function parseDockerfile(input: string | Uint8Array, options: ParseOption
   });
   const read = readStatements(text, name, dialect);
   const { file, statements } = read;
+  const tooMany = (what: string) => new Fault(`there are more than ${what}`, { code: "DOCKERFILE_TOO_LARGE" });
+  located(file, start, () => {
+    if (statements.length > maxInstructions) throw tooMany(`${maxInstructions} instructions`);
+    if (statements.filter(({ kind }) => kind === "FROM").length > maxStages) throw tooMany(`${maxStages} stages`);
+  });
   const found: LintWarning[] = [...read.warnings];
   const context: ReadContext = {
     warn: (rule, message, { range }) => found.push({ rule, message, range }),

@@ -25,6 +25,9 @@ export interface LexerOptions {
 /** Deeper nesting of `${a:-${b:-...}}` than this is refused rather than followed. */
 const maxDepth = 200;
 
+/** A text that variables blow up beyond this many characters is refused: `ENV A=$A$A` doubles with every line. */
+const maxLength = 4 << 20;
+
 /**
  * One word expanded to one text, quotes and escapes removed.
  * @throws Fault on unbalanced quotes or braces, unknown modifiers, and `${x:?}` of an unset variable
@@ -46,6 +49,7 @@ class Lexer {
   private readonly escape: string;
   private at = 0;
   private depth = 0;
+  private expanded = 0;
 
   constructor(
     private readonly source: string,
@@ -69,7 +73,8 @@ class Lexer {
   }
 
   private fault(message: string): Fault {
-    return new Fault(`cannot expand ${JSON.stringify(this.source)}: ${message}`, {
+    const source = this.source.length > 200 ? `${this.source.slice(0, 200)}...` : this.source;
+    return new Fault(`cannot expand ${JSON.stringify(source)}: ${message}`, {
       code: "DOCKERFILE_EXPANSION",
       at: this.source,
     });
@@ -86,7 +91,7 @@ class Lexer {
         return { text, words: words.finish() };
       }
       if (ch === "$") {
-        const value = this.variable();
+        const value = this.bounded(this.variable());
         text += value;
         words.addSplit(value);
       } else if (ch === "'" && !this.options.literalQuotes) {
@@ -140,7 +145,7 @@ class Lexer {
       const ch = this.peek();
       if (ch === undefined) throw this.fault("unexpected end while looking for matching double-quote");
       if (ch === "$") {
-        text += this.variable();
+        text += this.bounded(this.variable());
         continue;
       }
       this.at++;
@@ -154,6 +159,12 @@ class Lexer {
       if (escaped === '"' || escaped === "$" || escaped === this.escape) text += this.next();
       else if (escaped !== undefined) text += ch;
     }
+  }
+
+  private bounded(value: string): string {
+    this.expanded += value.length;
+    if (this.expanded > maxLength) throw this.fault("the result is larger than 4 MiB");
+    return value;
   }
 
   /** `$name`, `${name}` and `${name<modifier>...}`; stands on the dollar. */

@@ -32,11 +32,29 @@ export function compilePattern(pattern: string): readonly Token[] {
   return tokens;
 }
 
-/** Every position at which a match that starts at `start` may end. Wildcards don't cross a line feed. */
-function matchEnds(tokens: readonly Token[], text: readonly string[], start: number): readonly number[] {
+/** Steps that one substitution may take: a pattern of many stars on a long text takes their product, `//` for every start. */
+const maxSteps = 20_000_000;
+const maxResult = 4 << 20;
+
+interface Budget {
+  left: number;
+}
+
+/**
+ * Every position at which a match that starts at `start` may end. Wildcards don't cross a line feed.
+ * @throws Fault when it takes more steps than are left
+ */
+function matchEnds(
+  tokens: readonly Token[],
+  text: readonly string[],
+  start: number,
+  budget: Budget,
+): readonly number[] {
   let ends = new Set([start]);
   for (const token of tokens) {
     const next = new Set<number>();
+    budget.left -= ends.size + 1;
+    if (budget.left < 0) throw new Fault("the pattern of a substitution takes too long on this text");
     for (const at of ends) {
       if (token.kind === "char") {
         if (text[at] === token.ch) next.add(at + 1);
@@ -71,7 +89,7 @@ export function removeSuffix(value: string, pattern: string, greedy: boolean): s
 }
 
 function trimPrefix(text: readonly string[], tokens: readonly Token[], greedy: boolean): string[] {
-  const ends = matchEnds(tokens, text, 0);
+  const ends = matchEnds(tokens, text, 0, { left: maxSteps });
   return ends.length === 0 ? [...text] : text.slice(greedy ? longest(ends) : shortest(ends));
 }
 
@@ -84,11 +102,13 @@ export function replacePattern(value: string, pattern: string, replacement: stri
   let result = "";
   let copied = 0;
   let lastEnd = -1;
+  const budget = { left: maxSteps };
   for (let at = 0; at <= text.length; at++) {
-    const end = longest(matchEnds(tokens, text, at));
+    const end = longest(matchEnds(tokens, text, at, budget));
     // An empty match right behind another match is none.
     if (end < 0 || (end === at && at === lastEnd)) continue;
     result += text.slice(copied, at).join("") + filler;
+    if (result.length > maxResult) throw new Fault("the result of a substitution is larger than 4 MiB");
     copied = end;
     lastEnd = end;
     if (!all) break;

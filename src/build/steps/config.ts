@@ -41,8 +41,7 @@ export function configChange(
   const { config } = draft;
   switch (instruction.kind) {
     case "ENV": {
-      let env = config.Env ?? [];
-      for (const { key, value } of instruction.pairs) env = withEnv(env, key, value);
+      const env = withEnv(config.Env ?? [], instruction.pairs);
       return { change: { Env: env }, createdBy: `ENV ${pairsText(instruction.pairs)}` };
     }
     case "LABEL": {
@@ -53,7 +52,7 @@ export function configChange(
       };
     }
     case "EXPOSE": {
-      const ports = [...new Set(exposedPorts(instruction.ports))];
+      const ports = exposedPorts(instruction.ports);
       const all = { ...config.ExposedPorts, ...Object.fromEntries(ports.map((port) => [port, {}])) };
       return { change: { ExposedPorts: all }, createdBy: `EXPOSE [${ports.join(" ")}]` };
     }
@@ -130,11 +129,10 @@ const signalNames = (
   "TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ RTMIN RTMAX"
 ).split(" ");
 
-/** Names with or without SIG, in any case, or numbers from 1 to 64; RTMIN+n and RTMAX-n. */
+/** Names with or without SIG, in any case, RTMIN+n and RTMAX-n; any number but 0, as in the reference. */
 function checkSignal(signal: string): void {
-  const number = /^\d+$/.test(signal) ? Number(signal) : undefined;
-  if (number !== undefined ? number >= 1 && number <= 64 : isSignalName(signal.toUpperCase().replace(/^SIG/, "")))
-    return;
+  const number = /^[-+]?\d+$/.test(signal) ? Number(signal) : undefined;
+  if (number !== undefined ? number !== 0 : isSignalName(signal.toUpperCase().replace(/^SIG/, ""))) return;
   throw badValue("STOPSIGNAL", `"${signal}" is not a signal`);
 }
 
