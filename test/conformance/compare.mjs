@@ -1,6 +1,17 @@
-// Shows how aegis's images differ from the recorded ones: node test/conformance/compare.mjs [--vm] [SUITE...]. Needs root.
+// Shows how aegis's images differ from the recorded ones, and fails when they do:
+//   node test/conformance/compare.mjs [--isolation container|vm] [--runs] [SUITE...]
+// --runs takes only the cases that have a RUN. Builds with dist/ (`npm run build` makes it); needs root.
+import { parseArgs } from "node:util";
 import { runBundled } from "./bundle.mjs";
 
-const args = process.argv.slice(2);
-const suites = args.filter((argument) => !argument.startsWith("--"));
-await runBundled("lib/compare.ts", ({ compare }) => compare(suites, args.includes("--vm") ? "vm" : "container"));
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    isolation: { type: "string", default: "container" },
+    runs: { type: "boolean", default: false },
+  },
+});
+await runBundled("lib/compare.ts", async ({ compare }) => {
+  const differing = await compare({ only: positionals, isolation: values.isolation, runs: values.runs });
+  if (differing > 0) process.exitCode = 1;
+});

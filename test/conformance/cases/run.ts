@@ -10,7 +10,7 @@ const body: Readonly<Record<string, string>> = {
   "a file becomes a directory": "RUN rm /plain && mkdir /plain && echo x > /plain/x",
   "a directory becomes a file": "RUN rm -r /data && echo x > /data",
   "a directory becomes a symlink": "RUN mv /data /moved && ln -s moved /data",
-  "only a mode changes": "RUN chmod 700 /plain /etc",
+  "only a mode changes": "RUN chmod 700 /plain /data",
   "only an owner changes": "RUN chown app:staff /plain /data",
   "only a time changes": "RUN touch -d '2001-02-03 04:05:06' /plain",
   "a file is moved": "RUN mv /data/file /data/renamed",

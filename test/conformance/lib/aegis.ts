@@ -1,44 +1,58 @@
-/** Builds a case with aegis, in this process, into a home of the test's own. */
+/** Builds a case with the command itself, `bin/aegis.js build`, into a home of the test's own. */
+import { execFile } from "node:child_process";
 import { createReadStream } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import path from "node:path";
-import { buildImage } from "../../../src/build/build.js";
-import { buildRequest } from "../../../src/build/request.js";
+import { fileURLToPath } from "node:url";
 import { importRootTar } from "../../../src/oci/archive/import.js";
 import { openImageStore } from "../../../src/oci/store.js";
-import { AegisError } from "../../../src/support/errors.js";
-import { type AegisHome, openHome } from "../../../src/support/home.js";
+import { openHome } from "../../../src/support/home.js";
 import { writeBaseTar } from "./base.js";
 import { baseImage, type ConformanceCase, type Recorded } from "./case.js";
 import { writeContext } from "./context.js";
 import { type ReadImage, readImage, recordedOf } from "./image.js";
 
 export interface AegisBuilder {
+  /** Not more builds at a time than there are processors; the others wait. */
   build(item: ConformanceCase, isolation: "container" | "vm"): Promise<Recorded>;
 }
 
-/** @param work an empty directory that holds everything and is removed by the caller */
-export async function aegisBuilder(work: string): Promise<AegisBuilder> {
-  const home = openHome({ ...process.env, AEGIS_HOME: path.join(work, "home") });
+const program = fileURLToPath(new URL("../../../bin/aegis.js", import.meta.url));
+
+/**
+ * @param work an empty directory that holds everything and is removed by the caller
+ * @param isolations executors that cases will be built with; each gets a home of its own, lest one takes the other's layers
+ */
+export async function aegisBuilder(
+  work: string,
+  ...isolations: readonly ("container" | "vm")[]
+): Promise<AegisBuilder> {
   const tar = path.join(work, "base.tar");
   await writeBaseTar(work, tar);
-  const base = await importBase(home, tar);
+  const homeOf = (isolation: string) => path.join(work, `home-${isolation}`);
+  let base: ReadImage | undefined;
+  for (const isolation of isolations) base = await importBase(homeOf(isolation), tar);
+  const slots = limiter(availableParallelism());
   let count = 0;
   return {
-    async build(item, isolation) {
-      const context = path.join(work, `context-${++count}`);
-      await mkdir(context);
-      try {
-        await writeContext(context, item);
-        return await build(home, context, item, isolation, base);
-      } finally {
-        await rm(context, { recursive: true, force: true });
-      }
-    },
+    build: (item, isolation) =>
+      slots(async () => {
+        const site = path.join(work, `case-${++count}`);
+        const context = path.join(site, "context");
+        await mkdir(context, { recursive: true });
+        try {
+          await writeContext(context, item);
+          return await build(homeOf(isolation), site, item, isolation, base);
+        } finally {
+          await rm(site, { recursive: true, force: true });
+        }
+      }),
   };
 }
 
-async function importBase(home: AegisHome, tar: string): Promise<ReadImage> {
+async function importBase(root: string, tar: string): Promise<ReadImage> {
+  const home = openHome({ ...process.env, AEGIS_HOME: root });
   const store = await openImageStore(home.images);
   try {
     const { target } = await importRootTar(store, createReadStream(tar), [baseImage], { config: {} });
@@ -49,49 +63,59 @@ async function importBase(home: AegisHome, tar: string): Promise<ReadImage> {
 }
 
 async function build(
-  home: AegisHome,
-  context: string,
+  home: string,
+  site: string,
   item: ConformanceCase,
   isolation: string,
-  base: ReadImage,
+  base: ReadImage | undefined,
 ): Promise<Recorded> {
-  const flags = item.flags ?? [];
-  const values = (name: string) => flags.flatMap((flag, index) => (flag === name ? [flags[index + 1]!] : []));
-  const { request } = buildRequest(
-    {
-      path: context,
-      file: undefined,
-      tags: [],
-      buildArgs: values("--build-arg"),
-      labels: values("--label"),
-      target: values("--target")[0],
-      platform: "linux/amd64",
-      pull: false,
-      noCache: false,
-      network: undefined,
-      addHost: [],
-      cacheFrom: [],
-      cacheTo: [],
-      shmSize: undefined,
-      secrets: [],
-      ssh: [],
-      buildContexts: [],
-      annotations: [],
-      noCacheFilter: [],
-      output: [],
-      push: false,
-      load: false,
-      isolation,
-      progress: undefined,
-    },
-    { ...process.env, ...item.env },
-    { stdout: async () => {} },
-  );
-  try {
-    const { image } = await buildImage(home, request, () => {});
-    return recordedOf(await readImage(home.images, image), item.dockerfile.includes(baseImage) ? base : undefined);
-  } catch (error) {
-    if (error instanceof AegisError) return { error: `${error.code}: ${error.message}` };
-    throw error;
+  const iidfile = path.join(site, "iid");
+  const flags = ["--platform=linux/amd64", "--isolation", isolation, "--progress=plain", "--iidfile", iidfile];
+  const { status, stderr } = await run(["build", ...flags, ...(item.flags ?? []), "."], path.join(site, "context"), {
+    ...process.env,
+    ...item.env,
+    AEGIS_HOME: home,
+    NO_COLOR: "1",
+  });
+  if (status === 0) {
+    const digest = await readFile(iidfile, "utf8");
+    const image = await readImage(path.join(home, "images"), { digest });
+    return recordedOf(image, item, base);
   }
+  const message = /^aegis: .* \[AEGIS_E_\w+\]$/ms.exec(stderr)?.[0];
+  if (message === undefined || message.includes("[AEGIS_E_INTERNAL]")) {
+    throw new Error(`aegis build ended with ${status} and no proper error:\n${stderr}`);
+  }
+  return { error: message };
+}
+
+function run(
+  args: readonly string[],
+  cwd: string,
+  env: NodeJS.ProcessEnv,
+): Promise<{ readonly status: number; readonly stderr: string }> {
+  return new Promise((resolve) => {
+    const settings = { cwd, env, timeout: 240_000, maxBuffer: 64 << 20 };
+    const child = execFile(process.execPath, [program, ...args], settings, (error, _stdout, stderr) => {
+      resolve({ status: error === null ? 0 : typeof error.code === "number" ? error.code : 255, stderr });
+    });
+    child.stdin?.end();
+  });
+}
+
+/** Runs at most `slots` at a time, first come first served. */
+function limiter(slots: number): <T>(body: () => Promise<T>) => Promise<T> {
+  let free = slots;
+  const waiting: (() => void)[] = [];
+  return async (body) => {
+    if (free > 0) free--;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await body();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else free++;
+    }
+  };
 }

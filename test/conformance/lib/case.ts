@@ -34,6 +34,13 @@ export interface ConformanceCase {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** Whether building it runs anything: what the executor is matters to no other case. */
+export const runsCommands = ({ dockerfile }: ConformanceCase): boolean => /^\s*(onbuild\s+)?run\s/im.test(dockerfile);
+
+/** Whether the times in its image are told: then they are recorded too. */
+export const hasFixedTimes = (item: ConformanceCase): boolean =>
+  JSON.stringify([item.flags, item.env]).includes("SOURCE_DATE_EPOCH");
+
 /** What came out, with everything left out that differs from build to build. */
 export type Recorded =
   | { readonly error: string }
@@ -45,6 +52,8 @@ export type Recorded =
   | {
       readonly config: Readonly<Record<string, unknown>>;
       readonly history: readonly {
+        /** Only where it is fixed. */
+        readonly created?: string;
         readonly created_by?: string;
         readonly comment?: string;
         readonly empty_layer?: boolean;

@@ -3,7 +3,7 @@ import { type ExecFileException, execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { baseImage, type ConformanceCase, type Recorded } from "./case.js";
+import { baseImage, type ConformanceCase, hasFixedTimes, type Recorded } from "./case.js";
 import { writeContext } from "./context.js";
 import { type ReadImage, readImage, recordedOf } from "./image.js";
 
@@ -41,14 +41,14 @@ export async function recordWithDocker(item: ConformanceCase, base: ReadImage, t
     await writeContext(await directory(context), item, time);
     if (item.check) return await recordCheck(context);
     const flags = ["--progress=plain", "--network=host", "--provenance=false", "--no-cache", ...(item.flags ?? [])];
-    const output = ["--output", `type=oci,tar=false,dest=${layout}`];
+    const rewrite = hasFixedTimes(item) ? ",rewrite-timestamp=true" : "";
+    const output = ["--output", `type=oci,tar=false,dest=${layout}${rewrite}`];
     const built = await docker(["buildx", "build", ...flags, ...output, "."], {
       cwd: context,
       ...(item.env ? { env: item.env } : {}),
     });
     if (built.status !== 0) return { error: errorOf(built.stderr) };
-    const usesBase = item.dockerfile.includes(baseImage);
-    return recordedOf(await readImage(layout), usesBase ? base : undefined);
+    return recordedOf(await readImage(layout), item, base);
   } finally {
     await rm(work, { recursive: true, force: true });
   }

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { gunzipSync } from "node:zlib";
 import tar from "tar-stream";
-import { contextTime, type Recorded, timeSpread } from "./case.js";
+import { baseImage, type ConformanceCase, contextTime, hasFixedTimes, type Recorded, timeSpread } from "./case.js";
 
 interface Descriptor {
   readonly mediaType: string;
@@ -37,10 +37,11 @@ export async function readImage(layout: string, descriptor?: { readonly digest: 
     const bytes = await blob(layer.digest);
     await applyLayer(entries, bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes);
   }
-  const { created: _, rootfs: __, history, config, ...rest } = image;
+  // In the order in which they are written down.
+  const fields = Object.entries(image).filter(([key]) => !["rootfs", "history"].includes(key));
   return {
-    config: { ...rest, config: config ?? {} },
-    history: (history ?? []).map(({ created: _, ...entry }: Record<string, unknown>) => entry),
+    config: Object.fromEntries(fields),
+    history: image.history ?? [],
     layers: manifest.layers?.length ?? 0,
     tree: withFirstNames(entries),
   };
@@ -100,15 +101,12 @@ function describe(header: tar.Header, content: Buffer): string {
   const seconds =
     pax.mtime === undefined ? Math.floor((header.mtime?.getTime() ?? 0) / 1000) : Math.floor(Number(pax.mtime));
   const mode = (header.mode ?? 0).toString(8).padStart(4, "0");
-  // When a directory gets its last entry is a matter of luck.
   const time =
-    header.type === "directory"
-      ? "-"
-      : seconds >= contextTime && seconds < contextTime + timeSpread
-        ? "kept"
-        : Math.abs(seconds * 1000 - Date.now()) < 86_400_000
-          ? "now"
-          : String(seconds);
+    seconds >= contextTime && seconds < contextTime + timeSpread
+      ? "kept"
+      : Math.abs(seconds * 1000 - Date.now()) < 86_400_000
+        ? "now"
+        : String(seconds);
   const fields: (string | undefined)[] = [String(header.type), mode, `${uid}:${gid}`, time];
   if (header.type === "file") fields.push(shown(content));
   if (header.type === "symlink" || header.type === "link") fields.push(`-> ${header.linkname}`);
@@ -125,14 +123,23 @@ function shown(content: Buffer): string {
 }
 
 /** What a case records: the tree without what the base image already has. */
-export function recordedOf(image: ReadImage, base: ReadImage | undefined): Recorded {
+export function recordedOf(image: ReadImage, item: ConformanceCase, baseOfCases: ReadImage | undefined): Recorded {
+  const base = item.dockerfile.includes(baseImage) ? baseOfCases : undefined;
+  // Whether a directory of the context keeps its time is a matter of luck in the reference.
+  const copies = /^\s*(onbuild\s+)?(copy|add)\s/im.test(item.dockerfile);
+  // And in /etc it makes mount points and removes them again.
+  const shown = (name: string, line: string) =>
+    copies || name === "etc" ? line.replace(/^(directory \S+ \S+) \S+/, "$1 -") : line;
   const gone = [...(base?.tree.keys() ?? [])].filter((name) => !image.tree.has(name)).map((name) => `- ${name}`);
   const lines = [...image.tree]
     .filter(([name, line]) => base?.tree.get(name) !== line)
-    .map(([name, line]) => `${name} ${line}`);
+    .map(([name, line]) => `${name} ${shown(name, line)}`);
+  const timed = hasFixedTimes(item);
+  const untimed = <T extends object>(it: T): T =>
+    Object.fromEntries(Object.entries(it).filter(([key]) => timed || key !== "created")) as T;
   return {
-    config: image.config,
-    history: image.history.slice(base?.history.length ?? 0),
+    config: untimed(image.config),
+    history: image.history.slice(base?.history.length ?? 0).map(untimed),
     layers: image.layers - (base?.layers ?? 0),
     tree: [...gone.sort(), ...lines.sort()],
   };

@@ -1,0 +1,80 @@
+/** Here-documents in every form, where what they become shows: in files that RUN, COPY and ADD make. */
+import { baseImage, type ConformanceCase, type ContextEntry } from "../lib/case.js";
+
+const context: Readonly<Record<string, ContextEntry>> = { a: "a\n", "in/file": "file\n" };
+
+/** Dockerfile lines on the base image. */
+const body: Readonly<Record<string, string>> = {
+  "a script of several lines": "RUN <<EOF\necho a > /f\necho b >> /f\n\n  echo c >> /f\nEOF",
+  "a script isn't expanded by the builder": "ENV A=env\nRUN <<EOF\nB=shell\necho $A $B ${B:-x} > /f\nEOF",
+  "a quoted script": "ENV A=env\nRUN <<'EOF'\necho $A '\\$A' > /f\nEOF",
+  "a script with tabs taken away": "RUN <<-EOF\n\techo a > /f\n\t\techo b >> /f\n\tEOF",
+  "a script with a quoted name and tabs taken away": "RUN <<-'EOF'\n\techo a > /f\n\tEOF",
+  "a script with double quotes around its name": 'RUN <<"E F"\necho a > /f\nE F',
+  "a script that changes directory": "WORKDIR /w\nRUN <<EOF\ncd /data\npwd > /f\nEOF\nRUN pwd >> /f",
+  "a script with a continuation": "RUN <<EOF\necho a \\\n  b > /f\nEOF",
+  "a script with a comment": "RUN <<EOF\n# a comment\necho '# kept' > /f\nEOF",
+  "a script whose first line is a comment": "RUN <<EOF\n# not #!\necho $0 > /f\nEOF",
+  "a script in the SHELL that is set": 'SHELL ["/bin/sh", "-ec"]\nRUN <<EOF\necho $- > /f\nEOF',
+  "a script that fails under -e": 'SHELL ["/bin/sh", "-ec"]\nRUN <<EOF\nfalse\necho a > /f\nEOF',
+  "a script whose last command fails": "RUN <<EOF\necho a > /f\nexit 7\nEOF",
+  "a script with a shebang": "RUN <<EOF\n#!/bin/sh -e\necho $- > /f\nEOF",
+  "a script with a shebang and tabs taken away": "RUN <<-EOF\n\t#!/bin/sh\n\techo a > /f\n\tEOF",
+  "a script with a shebang and an argument": "RUN <<EOF\n#!/bin/sed -n 2w/f\nsecond\nEOF",
+  "a script with a shebang that is not there": "RUN <<EOF\n#!/bin/nothing\nx\nEOF",
+  "a script with env in its shebang":
+    "RUN mkdir -p /usr/bin && ln -s /bin/env /usr/bin/env\nRUN <<EOF\n#!/usr/bin/env sh\necho a > /f\nEOF",
+  "a script with a shebang runs by name": "RUN <<EOF\n#!/bin/sh\necho $0 $# > /f\nls -la $0 | cut -c1-10 >> /f\nEOF",
+  "a script with a shebang leaves nothing":
+    "RUN <<EOF\n#!/bin/sh\ntrue\nEOF\nRUN find / -xdev -newer /etc/passwd -type f > /f; true",
+  "a script as a user": "USER app\nRUN <<EOF\nid -un > /tmp/f\nEOF",
+  "a script with a shebang as a user": "USER app\nRUN <<EOF\n#!/bin/sh\nid -un > /tmp/f\nEOF",
+  "an empty script": "RUN <<EOF\nEOF",
+  "a script that reads its input": "RUN <<EOF\ncat > /f\nwc -c < /f > /n\nEOF",
+  "two here-documents are two inputs of one command": "RUN cat <<A - <<B > /f\na\nA\nb\nB",
+  "two commands with a here-document each": "RUN cat <<A > /a && cat <<B > /b\none\nA\ntwo\nB",
+  "several scripts": "RUN <<A <<B\necho a > /f\nA\necho b >> /f\nB",
+  "a here-document with descriptor 3": "RUN cat <&3 3<<EOF > /f\nthree\nEOF",
+  "two descriptors": "RUN cat <&3 <<A 3<<B > /f && true\na\nA\nb\nB",
+  "a here-document in a pipe": "RUN cat <<EOF | tr a-z A-Z > /f\nlower\nEOF",
+  "a here-document before a continuation": "RUN cat <<EOF > /f && \\\n  echo more >> /f\nbody\nEOF",
+  "the shell expands an unquoted here-document": "ENV A=env\nRUN cat <<EOF > /f\n$A $(echo sub) `echo tick` \\$A\nEOF",
+  "the shell leaves a quoted here-document": "ENV A=env\nRUN cat <<'EOF' > /f\n$A $(echo sub) `echo tick` \\$A\nEOF",
+  "a name that ends within the body": "RUN cat <<EOF > /f\nEOFx\n EOF\nxEOF\nEOF",
+  "a here-document within quotes is none": "RUN echo '<<EOF' > /f\nRUN echo b > /g",
+  "a shift is none": "RUN echo $((1<<3)) > /f",
+  "a here-string is none": "RUN echo '<<<x' > /f",
+  "a here-document with a mount": "RUN --mount=type=bind,target=/m <<EOF\ncat /m/a > /f\nEOF",
+  "a here-document with a tmpfs mount": "RUN --mount=type=tmpfs,target=/t <<EOF\necho x > /t/x\nls /t > /f\nEOF",
+  "a here-document with a cache mount":
+    "RUN --mount=type=cache,target=/c,id=heredoc <<EOF\n#!/bin/sh\ntest -d /c && echo yes > /f\nEOF",
+  "a here-document with network none": "RUN --network=none <<EOF\nls /sys/class/net > /f\nEOF",
+  "a here-document in exec form is none": 'RUN ["/bin/echo", "<<EOF"]\nRUN echo b > /f',
+  "COPY of two": "COPY <<one <<two /d/\n1\none\n2\ntwo",
+  "COPY of two and a file": "COPY <<one a <<two /d/\n1\none\n2\ntwo",
+  "COPY to a name": "COPY <<EOF /x\nbody\nEOF",
+  "COPY into WORKDIR": "WORKDIR /w\nCOPY <<f .\nbody\nf",
+  "COPY expands": "ENV A=env\nARG B=arg\nCOPY <<EOF /f\n$A-${B}-${C:-none}-\\$A-'$A'-\"$A\"\nEOF",
+  "COPY with a quoted name does not expand": "ENV A=env\nCOPY <<'EOF' /f\n$A-${B}\nEOF",
+  "COPY with tabs taken away expands": "ENV A=env\nCOPY <<-EOF /f\n\t\t$A\n\tEOF",
+  "COPY with a name that has a dot": "COPY <<app.conf /etc/\nkey=value\napp.conf",
+  "COPY with owner and mode": "COPY --chown=app:staff --chmod=0750 <<EOF /opt/x/run\n#!/bin/sh\nEOF",
+  "COPY with link": "COPY --link <<EOF /link-to-data/x\nlinked\nEOF",
+  "COPY over a symlink": "COPY <<EOF /dangling\nbody\nEOF",
+  "COPY of a body with variables' modifiers":
+    "ENV P=/usr/lib/x.tar.gz\nCOPY <<EOF /f\n${P##*/} ${P%%.*} ${P/lib/LIB} ${P//r/R}\nEOF",
+  "COPY of a body with backslashes": "COPY <<EOF /f\na\\nb \\\\ \\t \\x\nline \\\nnext\nEOF",
+  "COPY of an empty body into a directory": "COPY <<empty /d/\nempty",
+  "COPY of a large body": `COPY <<EOF /f\n${"0123456789abcdef\n".repeat(2000)}EOF`,
+  "ADD of two": "ADD <<one <<two /d/\n1\none\n2\ntwo",
+  "ADD of a body that looks like an archive's name": "ADD <<x.tar.gz /d/\nbody\nx.tar.gz",
+  "ONBUILD RUN": "ONBUILD RUN <<EOF\necho fired > /f\nEOF\nFROM first\nRUN cat /f > /g",
+  "ONBUILD COPY": "ENV A=1\nONBUILD COPY <<EOF /f\n$A\nEOF\nFROM first",
+  "an ENV between": "ENV A=1\nCOPY <<EOF /f\n$A\nEOF\nENV A=2\nCOPY <<EOF /g\n$A\nEOF",
+};
+
+export const heredocs: readonly ConformanceCase[] = Object.entries(body).map(([name, lines]) => ({
+  name: `here-document: ${name}`,
+  dockerfile: `FROM ${baseImage} AS first\n${lines}\n`,
+  context,
+}));
