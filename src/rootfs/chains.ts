@@ -34,19 +34,26 @@ export function layerStack(config: Pick<ImageConfig, "rootfs">, layers: readonly
     );
   }
   const pairs = layers.map((descriptor, i) => ({ descriptor, diffId: diffIds[i]! }));
-  return { layers: pairs, chain: [emptyChain, ...chainIds(diffIds)] };
+  return { layers: pairs, ...chainsOf(config) };
 }
 
-export const chainOf = (stack: LayerStack): ChainId => stack.chain[stack.layers.length]!;
+/** The identities of the prefixes alone. */
+export type Chains = Pick<LayerStack, "chain">;
+
+export const chainsOf = (config: Pick<ImageConfig, "rootfs">): Chains => ({
+  chain: [emptyChain, ...chainIds(config.rootfs.diff_ids)],
+});
+
+export const chainOf = ({ chain }: Chains): ChainId => chain.at(-1)!;
 
 /** The disk that holds the first `length` layers merged. */
-export function baseDisk(home: Pick<AegisHome, "disks">, stack: LayerStack, length: number): ImageDisk {
+export function baseDisk(home: Pick<AegisHome, "disks">, stack: Chains, length: number): ImageDisk {
   const chainId = stack.chain[length]!;
   return { kind: "base", chainId, path: path.join(home.disks, `base-${hexOf(chainId)}.ext4`) };
 }
 
 /** The disk that holds what the layers from `length` on change; it depends on where the base ends, so its name says it. */
-export function deltaDisk(home: Pick<AegisHome, "disks">, stack: LayerStack, length: number): ImageDisk {
+export function deltaDisk(home: Pick<AegisHome, "disks">, stack: Chains, length: number): ImageDisk {
   const chainId = chainOf(stack);
   const name = `delta-${hexOf(stack.chain[length]!).slice(0, 16)}-${hexOf(chainId)}.ext4`;
   return { kind: "delta", chainId, path: path.join(home.disks, name) };
@@ -68,6 +75,23 @@ export async function chooseBase(
   }
   const length = baseLayers === undefined ? all : Math.min(Math.max(baseLayers, 0), all);
   return length === 0 || outgrown(stack, length) ? all : length;
+}
+
+/**
+ * Paths of the disks that the image would be booted from if it were asked for now: the longest base among those that `are`
+ * there, and what comes on top. Shorter bases and deltas over them are of no use to it any more.
+ */
+export function disksInUse(
+  home: Pick<AegisHome, "disks">,
+  stack: Chains,
+  are: (disk: ImageDisk) => boolean,
+): readonly ImageDisk[] {
+  const all = stack.chain.length - 1;
+  for (let length = all; length > 0; length--) {
+    const base = baseDisk(home, stack, length);
+    if (are(base)) return length === all ? [base] : [base, deltaDisk(home, stack, length)];
+  }
+  return [];
 }
 
 /** Sizes of blobs stand for what they hold: nearly all layers of an image are packed alike. */

@@ -54,6 +54,27 @@ it("an image keeps its disks and those that it is built on, and takes them along
   expect((await collect()).names).toHaveLength(2);
 });
 
+it("a base that has been compacted into a larger one goes, unless another image stands on it", async () => {
+  const below = await test.image([file("a")]);
+  const middle = await test.image([file("a"), file("b")], 1);
+  const top = await test.image([file("a"), file("b"), file("c")], 1);
+  const [old] = namesOf(await disksFor(below));
+  await put(below, "below");
+  await put(middle, "middle");
+  await put(top, "top");
+  const over = namesOf(await disksFor(middle));
+  // As when what was added outgrows the base: the whole of it becomes one disk.
+  const [compacted] = namesOf(await disksFor({ ...top, baseLayers: 3 }));
+  await test.store.close();
+  expect((await collect()).names).toEqual([]);
+  await other.remove("below");
+  expect((await collect()).names).toEqual([]);
+  expect(over).toEqual([old, expect.stringMatching(/^delta-/)]);
+  await other.remove("middle");
+  expect([...(await collect()).names].sort()).toEqual([...over].sort());
+  expect(await present()).toEqual([compacted]);
+});
+
 it("what the caller needs stays, and a dry run only tells", async () => {
   const disks = await disksFor(await test.image([file("a")]));
   const stray = await disksFor(await test.image([file("c")]));
