@@ -132,6 +132,7 @@ function lines(tree: Tree): string[] {
     const hash = createHash("sha256");
     for (const piece of content) hash.update(typeof piece === "number" ? Buffer.alloc(piece) : piece);
     const xattrs = [...(entry.xattrs ?? [])].map(([name, value]) => [name, Buffer.from(value).toString("hex")]);
+    xattrs.sort();
     return JSON.stringify({ ...entry, xattrs, content: hash.digest("hex") });
   });
 }
