@@ -13,7 +13,7 @@ const exclude = [...configDefaults.exclude, ...(process.getuid?.() === 0 ? [] : 
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 20_000, server } },
+      { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 20_000, hookTimeout: 60_000, server } },
       {
         test: {
           name: "interop",

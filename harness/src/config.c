@@ -78,6 +78,7 @@ static const char *decode_mount(struct tlv_reader reader, struct arena *arena, s
       case 7: good = tlv_u32(&field, &mount->mode) && mount->mode <= 07777; break;
       case 8: good = tlv_u32(&field, &mount->uid); break;
       case 9: good = tlv_u32(&field, &mount->gid); break;
+      case 10: good = text(arena, &field, &mount->file); break;
       default: break;
     }
     MUST(good, "a mount has a bad field");

@@ -34,6 +34,8 @@ struct mount_spec {
   char *target;
   /* virtiofs tag, path on the disk, or path in the root. */
   char *source;
+  /* Of a virtiofs, the one file in it that is wanted; NULL: all of it. */
+  char *file;
 };
 
 enum file_flag { FILE_PERSISTENT = 1 };

@@ -1,11 +1,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -15,8 +13,11 @@
 /* Following is done by a process of its own, inside the app's mount namespace: it sees the paths as the app does, and no link leads it out. */
 static struct tail_rule rules[GLOBS_MAX];
 static size_t rule_count;
+/* What the app writes is newer. */
+static struct timespec since;
 
 int errorlog_prepare(const struct boot_config *config, struct failure *failure) {
+  clock_gettime(CLOCK_REALTIME_COARSE, &since);
   for (; rule_count < config->glob_count; rule_count++) {
     const struct glob_spec *wanted = &config->globs[rule_count];
     struct tail_rule rule = {.glob = strdup(wanted->glob), .field = wanted->field != NULL ? strdup(wanted->field) : NULL};
@@ -26,39 +27,31 @@ int errorlog_prepare(const struct boot_config *config, struct failure *failure) 
   return 0;
 }
 
+static void run(struct harness *h) {
+  int next = HELPER_REPORTS + 1;
+  if (setns(next, CLONE_NEWNS) < 0) _exit(1);
+  close(next);
+  tail_run(&(struct tail){.rules = rules,
+                          .count = rule_count,
+                          .reports = HELPER_REPORTS,
+                          .state = h->upper_device[0] != 0 ? next + 1 : -1,
+                          .since = since});
+  _exit(0);
+}
+
 void errorlog_start(struct harness *h) {
-  int reports[2];
   if (rule_count == 0) return;
-  if (pipe2(reports, O_CLOEXEC) < 0) {
-    send_warning(h, "error logs are not followed: %s", strerror(errno));
-    return;
-  }
-  pid_t pid = fork();
-  if (pid == 0) {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    setsid();
-    prctl(PR_SET_NAME, "aegis-errorlog");
-    if (dup2(reports[1], 3) < 0 || setns(h->app_mounts, CLONE_NEWNS) < 0) _exit(1);
-    syscall(SYS_close_range, 4, ~0u, 0);
-    tail_run(rules, rule_count, 3, NULL);
-    _exit(0);
-  }
-  close(reports[1]);
-  if (pid < 0) {
-    send_warning(h, "error logs are not followed: %s", strerror(errno));
-    close(reports[0]);
-    return;
-  }
-  fcntl(reports[0], F_SETFL, O_NONBLOCK);
-  h->errorlog_pid = pid;
-  h->errorlog_reports = reports[0];
+  /* Beside the overlay's upper directory: no app sees it, and no layer is made of it. */
+  int state = h->upper_device[0] != 0 ? open(UPPER, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+  struct helper follower = {
+      .name = "aegis-errorlog", .without = "error logs are not followed", .keeps = {h->app_mounts, state}, .run = run};
+  h->errorlog_pid = helper_start(h, &follower, &h->errorlog_reports);
+  if (state >= 0) close(state);
 }
 
 void errorlog_read(struct harness *h) {
   static struct tail_record record;
+  if (h->errorlog_reports < 0) return;
   uint8_t *into = (uint8_t *)&record;
   for (;;) {
     /* The record's head first, then as much of the line as the head says. */

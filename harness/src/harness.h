@@ -11,6 +11,7 @@
 
 /* Everything of ours lives under this tmpfs directory; the app's mount namespace never sees it. */
 #define WORK "/run/aegis"
+#define UPPER WORK "/upper" /* where the upper disk is mounted */
 #define APP_ROOT WORK "/root"
 
 #define PROCESSES_MAX 64
@@ -99,6 +100,8 @@ struct harness {
   size_t port_count;
   uint32_t disks_mounted; /* bit per disk under WORK/disk<N> */
   uint32_t lowers_mounted;
+  uint32_t upper_disk, disks_full; /* a number, and bits as of disks_mounted */
+  int64_t space_looked_ms;
   char upper_device[16];
 };
 
@@ -203,6 +206,20 @@ void process_end_if_done(struct harness *h, struct process *process);
 void kernel_log_open(struct harness *h);
 void kernel_log_read(struct harness *h);
 
+/* helper.c */
+#define HELPER_REPORTS 3 /* where a helper finds its pipe; what it keeps follows */
+#define HELPER_KEEPS 2
+struct helper {
+  const char *name;
+  /* What the host is told of when it can't be started. */
+  const char *without;
+  /* Descriptors that stay open, -1 for none. */
+  int keeps[HELPER_KEEPS];
+  void (*run)(struct harness *h);
+};
+/* The helper's pid, with the pipe's reading end in `reports`; -1 after a warning. */
+pid_t helper_start(struct harness *h, const struct helper *helper, int *reports);
+
 /* ports.c: the proxy process beside us. It is started when the boot configuration, with its secrets, has been wiped: a fork copies
  * our memory. */
 void ports_prepare(struct harness *h, const struct boot_config *config);
@@ -211,10 +228,15 @@ void ports_read(struct harness *h);
 /* True when it was the proxy that ended; it is started again. */
 bool ports_reaped(struct harness *h, pid_t pid);
 
-/* errorlog.c: the process that follows the app's error logs; started as late as the proxy */
+/* errorlog.c: the process that follows the app's error logs; started as late as the proxy. What is written from `prepare` on is new. */
 int errorlog_prepare(const struct boot_config *config, struct failure *failure);
 void errorlog_start(struct harness *h);
 void errorlog_read(struct harness *h);
+
+/* space.c */
+void space_look(struct harness *h);
+/* Looks when it is time; milliseconds until it wants to be called again, -1: never. */
+int space_watch(struct harness *h);
 
 /* stop.c */
 void stop_begin(struct harness *h, uint32_t request, uint32_t signal, uint32_t grace_ms, uint32_t how);

@@ -30,6 +30,8 @@ static void reap(struct harness *h) {
   kernel_log_read(h);
   for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
     struct process *process = by_pid(h, pid);
+    /* A program that could not write ends; why, comes first. */
+    if (process != NULL && status != 0) space_look(h);
     if (process != NULL) process_reaped(h, process, status);
     else ports_reaped(h, pid);
   }
@@ -88,7 +90,7 @@ static void serve(struct harness *h, const struct watch *watch) {
 static void loop(struct harness *h) {
   static struct pollfd polls[POLLS_MAX];
   static struct watch watches[POLLS_MAX];
-  int timeout = -1;
+  int timeout = space_watch(h);
   if (h->phase == PHASE_STOPPING) timeout = stop_advance(h);
   if (!h->host_present && (timeout < 0 || timeout > HOST_RETRY_MS)) timeout = HOST_RETRY_MS;
   /* A port without a host is always "ready": it is asked now and then instead. */

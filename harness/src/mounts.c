@@ -220,12 +220,34 @@ static int mount_source(struct harness *h, const char *root, const struct mount_
 
 int mounts_directory(struct harness *h, const char *root, const struct mount_spec *spec, struct failure *failure) {
   struct stat st;
-  if (spec->type == MOUNT_SOCKET) return 0;
+  if (spec->type == MOUNT_SOCKET || spec->file != NULL) return 0;
   if (spec->type != MOUNT_DISK && spec->type != MOUNT_BIND) return 1;
   int source = mount_source(h, root, spec, failure);
   if (source < 0) return -1;
   int result = fstat(source, &st) < 0 ? fail(failure, errno, "look at %s", spec->source) : S_ISDIR(st.st_mode);
   close(source);
+  return result;
+}
+
+/* One file of a share, which is mounted elsewhere for as long as it takes to bind that file. Always writable as far as we are
+ * concerned: a second mount of it with other flags would be refused. */
+static int mount_shared_file(const struct mount_spec *spec, int target, unsigned long flags, struct failure *failure) {
+  char directory[] = WORK "/share.XXXXXX";
+  int share = -1, file = -1, result = -1;
+  if (mkdtemp(directory) == NULL) return fail(failure, errno, "make a mount point for the share %s", spec->source);
+  if (mount(spec->source, directory, "virtiofs", MS_NOSUID | MS_NODEV, NULL) < 0) {
+    fail(failure, errno, "mount the share %s for %s", spec->source, spec->target);
+    goto out;
+  }
+  share = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  file = share < 0 ? -1 : root_open(share, spec->file, O_PATH);
+  if (file < 0) fail(failure, errno, "open the file for %s in the share %s", spec->target, spec->source);
+  else result = bind_fd(file, target, flags, failure, spec->target);
+  if (file >= 0) close(file);
+  if (share >= 0) close(share);
+  umount2(directory, MNT_DETACH);
+out:
+  rmdir(directory);
   return result;
 }
 
@@ -239,12 +261,17 @@ int mounts_apply(struct harness *h, const char *root, const struct mount_spec *s
     if (source < 0) return -1;
     if (fstat(source, &st) < 0) goto out;
   } else {
-    st.st_mode = spec->type == MOUNT_SOCKET ? S_IFSOCK : S_IFDIR;
+    st.st_mode = spec->type == MOUNT_SOCKET ? S_IFSOCK : spec->file != NULL ? S_IFREG : S_IFDIR;
   }
   target = target_fd(root, spec->target, S_ISDIR(st.st_mode), failure);
   if (target < 0) goto out;
   switch (spec->type) {
     case MOUNT_VIRTIOFS:
+      if (spec->file != NULL) {
+        result = mount_shared_file(spec, target, flags, failure);
+        if (result == 1) result = remount(root, spec->target, flags | MS_NOSUID | MS_NODEV, failure);
+        break;
+      }
       result = mount_here(spec->source, fd_path(target, name), "virtiofs", flags | MS_NOSUID | MS_NODEV, NULL, failure);
       if (result < 0) fail(failure, errno, "mount the share %s on %s", spec->source, spec->target);
       break;

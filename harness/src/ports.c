@@ -1,10 +1,7 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/capability.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -21,37 +18,19 @@ static void drop_rights(void) {
   syscall(SYS_capset, &header, data);
 }
 
+static void run(struct harness *h) {
+  /* Small, and everything that is published needs it: not the one to kill when memory runs out. */
+  write_file("/proc/self/oom_score_adj", "-999");
+  proxy_run(h->network.address, h->ports, h->port_count, HELPER_REPORTS, true, drop_rights);
+  say("the proxy gives up: %s", strerror(errno));
+}
+
 static void start(struct harness *h) {
-  int reports[2];
-  if (pipe2(reports, O_CLOEXEC) < 0) {
-    send_warning(h, "servers on localhost are not reachable: %s", strerror(errno));
-    return;
-  }
-  pid_t pid = fork();
-  if (pid == 0) {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    setsid();
-    prctl(PR_SET_NAME, "aegis-proxy");
-    /* Small, and everything that is published needs it: not the one to kill when memory runs out. */
-    write_file("/proc/self/oom_score_adj", "-999");
-    if (dup2(reports[1], 3) < 0) _exit(1);
-    syscall(SYS_close_range, 4, ~0u, 0);
-    proxy_run(h->network.address, h->ports, h->port_count, 3, true, drop_rights);
-    say("the proxy gives up: %s", strerror(errno));
-    _exit(1);
-  }
-  close(reports[1]);
-  if (pid < 0) {
-    send_warning(h, "servers on localhost are not reachable: %s", strerror(errno));
-    close(reports[0]);
-    return;
-  }
-  fcntl(reports[0], F_SETFL, O_NONBLOCK);
+  static const struct helper proxy = {
+      .name = "aegis-proxy", .without = "servers on localhost are not reachable", .keeps = {-1, -1}, .run = run};
+  pid_t pid = helper_start(h, &proxy, &h->proxy_reports);
+  if (pid < 0) return;
   h->proxy_pid = pid;
-  h->proxy_reports = reports[0];
   h->proxy_started_ms = now_ms();
 }
 

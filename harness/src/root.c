@@ -15,7 +15,6 @@
 
 #include "harness.h"
 
-#define UPPER WORK "/upper"
 #define SKELETON WORK "/skeleton"
 /* fs/ext4/ext4.h; not in the uapi headers. */
 #define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
@@ -129,6 +128,7 @@ static int mount_upper(struct harness *h, const struct boot_config *config, stru
   }
   if (mount_disk(config->upper, UPPER, false, failure) < 0) return -1;
   device_name(config->upper, h->upper_device);
+  h->upper_disk = config->upper;
   grow(h, h->upper_device, UPPER);
   return 0;
 }

@@ -42,6 +42,8 @@ void stop_begin(struct harness *h, uint32_t request, uint32_t signal_number, uin
 }
 
 static _Noreturn void finish(struct harness *h) {
+  /* The follower has had its last look. */
+  errorlog_read(h);
   if (h->app_mounts >= 0) close(h->app_mounts);
   root_unmount(h);
   if (h->stopping.request != 0) send_ok(h, h->stopping.request);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,9 +14,12 @@
 #define LOOK_MS 500
 #define LINES_PER_LOOK 50 /* a program in a loop of failures must not drown everything else */
 
+#define STATE "errorlog"
+
 struct followed {
   char path[TAIL_PATH];
   uint32_t rule;
+  /* 0: not met yet in this run, or not known from the run before. */
   dev_t device;
   ino_t inode;
   off_t offset;
@@ -24,6 +28,7 @@ struct followed {
 
 static struct followed files[TAIL_FILES];
 static size_t file_count;
+static volatile sig_atomic_t ending;
 
 static bool tells_failure(const struct tail_rule *rule, const char *line) {
   static const char *const words[] = {"error", "fatal", "panic", "exception", "fail"};
@@ -77,60 +82,113 @@ static int read_lines(const struct tail_rule *rules, struct followed *file, int 
   }
 }
 
-static struct followed *follow(const char *path, uint32_t rule, bool first) {
+static struct followed *follow(const char *path, uint32_t rule) {
   for (size_t i = 0; i < file_count; i++)
     if (strcmp(files[i].path, path) == 0) return &files[i];
   if (strlen(path) >= TAIL_PATH || file_count == TAIL_FILES) return NULL;
   struct followed *file = &files[file_count++];
-  *file = (struct followed){.rule = rule, .offset = first ? -1 : 0};
+  *file = (struct followed){.rule = rule};
   strcpy(file->path, path);
   return file;
 }
 
-static int look_at(const struct tail_rule *rules, const char *path, uint32_t rule, bool first, int *told, int reports) {
+static bool untouched_since(const struct stat *st, const struct timespec *since) {
+  if (st->st_ctim.tv_sec != since->tv_sec) return st->st_ctim.tv_sec < since->tv_sec;
+  return st->st_ctim.tv_nsec <= since->tv_nsec;
+}
+
+/* `fresh`: nothing is known from a run before. */
+static int look_at(const struct tail *tail, const char *path, uint32_t rule, bool fresh, int *told) {
   struct stat st;
-  struct followed *file = follow(path, rule, first);
-  if (file == NULL) return 0;
+  struct followed *file = follow(path, rule);
+  if (file == NULL || file->seen) return 0;
   file->seen = true;
+  file->rule = rule;
   int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
   if (fd < 0) return 0;
   int result = 0;
   if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
-    bool known = file->inode != 0, other = known && (file->inode != st.st_ino || file->device != st.st_dev);
-    if (file->offset < 0) file->offset = st.st_size;
+    bool other = (file->inode != 0 && file->inode != st.st_ino) || (file->device != 0 && file->device != st.st_dev);
+    if (fresh && file->inode == 0 && untouched_since(&st, &tail->since)) file->offset = st.st_size;
     /* Rotated, or cut and written anew. */
     if (other || st.st_size < file->offset) file->offset = 0;
     file->inode = st.st_ino;
     file->device = st.st_dev;
-    result = read_lines(rules, file, fd, told, reports);
+    result = read_lines(tail->rules, file, fd, told, tail->reports);
   }
   close(fd);
   return result;
 }
 
-static int look(const struct tail_rule *rules, size_t count, bool first, int reports) {
-  int told = 0;
+/* Lines of inode, offset and path. The number of a device is another at the next boot. */
+static bool load(int state) {
+  char line[TAIL_PATH + 64];
+  int fd = state < 0 ? -1 : openat(state, STATE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  FILE *in = fd < 0 ? NULL : fdopen(fd, "re");
+  if (in == NULL) return false;
+  while (fgets(line, sizeof line, in) != NULL) {
+    unsigned long long inode, offset;
+    int at = 0;
+    line[strcspn(line, "\n")] = 0;
+    if (sscanf(line, "%llu %llu %n", &inode, &offset, &at) < 2 || at == 0 || offset > INT64_MAX) continue;
+    struct followed *file = follow(line + at, 0);
+    if (file == NULL) continue;
+    file->inode = (ino_t)inode;
+    file->offset = (off_t)offset;
+  }
+  fclose(in);
+  return true;
+}
+
+/* After a power cut nothing that was told is told again, so that is written through; the rest may wait. */
+static void save(int state, bool through) {
+  int fd = openat(state, STATE ".new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+  FILE *out = fd < 0 ? NULL : fdopen(fd, "we");
+  if (out == NULL) return;
+  for (size_t i = 0; i < file_count; i++)
+    if (strchr(files[i].path, '\n') == NULL)
+      fprintf(out, "%llu %llu %s\n", (unsigned long long)files[i].inode, (unsigned long long)files[i].offset, files[i].path);
+  bool written = fflush(out) == 0 && (!through || fsync(fd) == 0);
+  fclose(out);
+  if (written && renameat(state, STATE ".new", state, STATE) == 0 && through) fsync(state);
+}
+
+static uint64_t mark(void) {
+  uint64_t sum = file_count;
+  for (size_t i = 0; i < file_count; i++) sum = sum * 31 + (uint64_t)files[i].inode * 7 + (uint64_t)files[i].offset;
+  return sum;
+}
+
+static int look(const struct tail *tail, bool fresh) {
+  int told = 0, result = 0;
+  uint64_t before = mark();
   for (size_t i = 0; i < file_count; i++) files[i].seen = false;
-  for (uint32_t rule = 0; rule < count; rule++) {
+  for (uint32_t rule = 0; rule < tail->count && result == 0; rule++) {
     glob_t found;
-    if (glob(rules[rule].glob, GLOB_NOSORT, NULL, &found) == 0) {
-      for (size_t i = 0; i < found.gl_pathc; i++)
-        if (look_at(rules, found.gl_pathv[i], rule, first, &told, reports) < 0) {
-          globfree(&found);
-          return -1;
-        }
+    if (glob(tail->rules[rule].glob, GLOB_NOSORT, NULL, &found) == 0) {
+      for (size_t i = 0; i < found.gl_pathc && result == 0; i++)
+        result = look_at(tail, found.gl_pathv[i], rule, fresh, &told);
     }
     globfree(&found);
   }
   for (size_t i = file_count; i-- > 0;)
     if (!files[i].seen) files[i] = files[--file_count];
-  return 0;
+  if (tail->state >= 0 && (told > 0 || fresh || mark() != before)) save(tail->state, told > 0);
+  return result;
 }
 
-void tail_run(const struct tail_rule *rules, size_t count, int reports, void (*following)(void)) {
-  struct pollfd reader = {.fd = reports};
-  for (bool first = true; look(rules, count, first, reports) == 0; first = false) {
-    if (first && following != NULL) following();
-    if (poll(&reader, 1, LOOK_MS) > 0) return;
+static void on_term(int number) {
+  (void)number;
+  ending = 1;
+}
+
+void tail_run(const struct tail *tail) {
+  struct pollfd reader = {.fd = tail->reports};
+  bool known = load(tail->state), last = false;
+  sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_term}, NULL);
+  for (bool first = true; look(tail, first && !known) == 0 && !last; first = false) {
+    if (first && tail->following != NULL) tail->following();
+    if (!ending && poll(&reader, 1, LOOK_MS) > 0) return;
+    last = ending;
   }
 }

@@ -3,6 +3,7 @@
 #define TAIL_H
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #define TAIL_LINE 8192
 #define TAIL_PATH 1024
@@ -20,7 +21,19 @@ struct tail_record {
   char line[TAIL_LINE];
 };
 
-/* Writes tail_records (without the line's unused rest) to `reports` until that is closed. What files hold at the start is old and not
- * told; files that appear later are told from their beginning. `following`, if any, is called when it is known what is old. */
-void tail_run(const struct tail_rule *rules, size_t count, int reports, void (*following)(void));
+struct tail {
+  const struct tail_rule *rules;
+  size_t count;
+  int reports;
+  /* Directory in which it is kept how far each file has been read, so that the next run goes on from there; -1: not kept. */
+  int state;
+  /* Without anything kept, files that nobody has changed after this are old and not told. */
+  struct timespec since;
+  /* Called when the first look is done. May be NULL. */
+  void (*following)(void);
+};
+
+/* Writes tail_records (without the line's unused rest) to `reports` until that is closed, or until SIGTERM and one more look. Files that
+ * appear are told from their beginning. */
+void tail_run(const struct tail *tail);
 #endif

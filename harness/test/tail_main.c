@@ -1,5 +1,8 @@
-/* The follower alone, for tests on the host: tail_main GLOB [FIELD] prints "following", then "path: line", until its input ends. */
+/* The follower alone, for tests on the host: tail_main STATE GLOB [FIELD] prints "following", then "path: line", until its input ends; at
+ * its end the follower has its last look. STATE is the directory that it keeps its positions in. */
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,17 +28,25 @@ static void following(void) {
 int main(int argc, char **argv) {
   static struct tail_record record;
   int reports[2];
-  if (argc < 2 || pipe(reports) < 0) return 2;
-  struct tail_rule rule = {.glob = argv[1], .field = argc > 2 ? argv[2] : NULL};
+  if (argc < 3 || pipe(reports) < 0) return 2;
+  struct tail_rule rule = {.glob = argv[2], .field = argc > 3 ? argv[3] : NULL};
+  struct tail tail = {
+      .rules = &rule, .count = 1, .reports = reports[1], .state = open(argv[1], O_RDONLY | O_DIRECTORY), .following = following};
+  clock_gettime(CLOCK_REALTIME_COARSE, &tail.since);
   pid_t pid = fork();
   if (pid == 0) {
     close(reports[0]);
-    tail_run(&rule, 1, reports[1], following);
+    tail_run(&tail);
     _exit(0);
   }
   close(reports[1]);
   struct pollfd polls[] = {{.fd = reports[0], .events = POLLIN}, {.fd = 0, .events = POLLIN}};
-  while (poll(polls, 2, -1) > 0 && polls[1].revents == 0) {
+  while (poll(polls, 2, -1) > 0) {
+    if (polls[1].revents != 0) {
+      kill(pid, SIGTERM);
+      polls[1].fd = -1;
+    }
+    if (polls[0].revents == 0) continue;
     if (read_fully(reports[0], &record, offsetof(struct tail_record, line)) < 0) break;
     if (read_fully(reports[0], record.line, record.length) < 0) break;
     printf("%s: %.*s\n", strrchr(record.path, '/') + 1, (int)record.length, record.line);

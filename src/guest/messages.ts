@@ -161,6 +161,8 @@ export function decodeEvent(payload: Buffer, errorLogs: BootConfig["errorLogs"])
       return errorLogEvent(fields, errorLogs);
     case 4:
       return { type: "warning", message: fields.text(3) ?? "" };
+    case 5:
+      return { type: "diskFull", disk: fields.u32(10) ?? 0, sizeBytes: fields.u64(4) ?? 0 };
     default:
       return undefined;
   }
@@ -243,6 +245,7 @@ function writeMount(writer: FieldWriter, mount: GuestMount): void {
   switch (mount.type) {
     case "virtiofs":
       writer.text(3, single(mount.tag, "a share's tag"));
+      if (mount.file !== undefined) writer.text(10, single(mount.file, "a shared file's name"));
       break;
     case "bind":
       writer.text(3, absolute(mount.source, "a mount's source"));

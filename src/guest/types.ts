@@ -57,7 +57,14 @@ export interface GuestNetwork {
 }
 
 export type GuestMount =
-  | { readonly type: "virtiofs"; readonly tag: string; readonly target: string; readonly readOnly: boolean }
+  | {
+      readonly type: "virtiofs";
+      readonly tag: string;
+      readonly target: string;
+      readonly readOnly: boolean;
+      /** The one file of the share that is wanted, at `target`. */
+      readonly file?: string | undefined;
+    }
   | {
       readonly type: "tmpfs";
       readonly target: string;
@@ -188,6 +195,8 @@ export interface GuestProcess {
 }
 
 export type GuestEvent =
+  /** A writable disk has no room left; told again when it had some in between. */
+  | { readonly type: "diskFull"; readonly disk: number; readonly sizeBytes: number }
   | { readonly type: "oom"; readonly pid: number; readonly name: string; readonly rssBytes: number }
   | { readonly type: "port"; readonly port: number; readonly protocol: "tcp" | "udp"; readonly listening: boolean }
   | { readonly type: "errorlog"; readonly path: string; readonly line: string }

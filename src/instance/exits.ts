@@ -17,7 +17,13 @@ type OomEvent = Extract<GuestEvent, { type: "oom" }>;
  */
 export function explainExit(
   exit: ProcessExit,
-  machine: { readonly program: string; readonly memoryBytes: number; readonly oom?: OomEvent | undefined },
+  machine: {
+    readonly program: string;
+    readonly memoryBytes: number;
+    readonly oom?: OomEvent | undefined;
+    /** What was told of a full disk, if one was. */
+    readonly full?: string | undefined;
+  },
 ): ExitStory {
   const { startError } = exit;
   if (startError) return { ...explainStart(startError), oomKilled: false };
@@ -32,10 +38,18 @@ export function explainExit(
       reason: `out of memory: the guest's kernel killed ${who}; the machine has ${mebibytes(machine.memoryBytes)}, run it with --memory ${more}`,
     };
   }
+  if (machine.full !== undefined && exit.signal === undefined && exitCode !== 0) {
+    return { exitCode, oomKilled: false, reason: machine.full };
+  }
   if (exit.signal !== undefined) {
     return { exitCode, oomKilled: false, reason: `${machine.program} was ended by ${signalName(exit.signal)}` };
   }
   return { exitCode, oomKilled: false };
+}
+
+/** One line about a writable disk without room, `what` says which. */
+export function explainFullDisk(what: string, bytes: number): string {
+  return `${what} is full (${mebibytes(bytes)}): free some of it, or run it with --disk ${larger(bytes)}`;
 }
 
 function explainStart(error: StartError): { exitCode: number; reason: string } {
@@ -71,7 +85,10 @@ function explainStart(error: StartError): { exitCode: number; reason: string } {
 
 const mebibytes = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;
 
-function suggestMemory(bytes: number): string {
-  const doubled = Math.max(bytes * 2, 2 ** 30);
+const suggestMemory = (bytes: number) => larger(Math.max(bytes, 2 ** 29));
+
+/** Twice as much, as a flag takes it. */
+function larger(bytes: number): string {
+  const doubled = 2 ** Math.ceil(Math.log2(bytes * 2));
   return doubled % 2 ** 30 === 0 ? `${doubled / 2 ** 30}g` : `${Math.ceil(doubled / 2 ** 20)}m`;
 }

@@ -130,7 +130,7 @@ function guestPath(text: string, wrong: (what: string) => AegisError): string {
   return normal;
 }
 
-/** Checks bind sources (which must be directories) and makes the directories of named volumes. @throws AegisError BIND_MISSING, BIND_FILE */
+/** Checks bind sources (directories or files) and makes the directories of named volumes. @throws AegisError BIND_MISSING, BIND_FILE */
 export async function prepareVolumes(home: AegisHome, volumes: readonly VolumeMount[]): Promise<void> {
   for (const volume of volumes) {
     if (volume.kind === "volume")
@@ -143,9 +143,9 @@ export async function prepareVolumes(home: AegisHome, volumes: readonly VolumeMo
         cause: error,
       });
     });
-    if (!found.isDirectory()) {
-      throw new AegisError("BIND_FILE", `${volume.hostPath} is a file: only directories are shared with a machine`, {
-        hint: "share its directory, or hand the file over as a secret: --secret id=NAME,src=FILE,target=/path",
+    if (!found.isDirectory() && !found.isFile()) {
+      throw new AegisError("BIND_FILE", `${volume.hostPath} can't be shared: it is neither a directory nor a file`, {
+        hint: "share the directory that it is in",
       });
     }
   }

@@ -126,13 +126,21 @@ test("an image without a name is the same instance with the same disk; a changed
   await aegis.ok("rm", "busybox");
 });
 
-test("a host directory and named volumes are there, and read-only where asked", async () => {
+test("a host directory, single files and named volumes are there, and read-only where asked", async () => {
   const shared = path.join(aegis.scratch, "shared");
   await mkdir(shared, { recursive: true });
   await writeFile(path.join(shared, "in"), "from the host");
+  for (const name of ["one", "two"]) await writeFile(path.join(shared, name), `file ${name}\n`);
   const mounts = ["-v", `${shared}:/shared`, "-v", `${shared}:/readonly:ro`, "-v", "kept:/kept"];
+  const files = ["-v", `${shared}/one:/etc/one`, "-v", `${shared}/two:/srv/deep/two:ro`];
   const script =
     "cat /shared/in; echo from the guest > /shared/out; echo volume > /kept/file; touch /readonly/x 2>&1 || true";
+  const onFiles =
+    "cat /etc/one /srv/deep/two; echo appended >>/etc/one; echo x 2>&1 >>/srv/deep/two; ls /srv/deep; grep -c one /etc/group";
+  const withFiles = await aegis.run("run", "--rm", ...files, "busybox", "sh", "-c", onFiles);
+  expect(withFiles.stdout).toMatch(/^file one\nfile two\n.*Read-only file system\ntwo\n0\n$/s);
+  expect(await readFile(path.join(shared, "one"), "utf8")).toBe("file one\nappended\n");
+  expect(await readFile(path.join(shared, "two"), "utf8")).toBe("file two\n");
   const { stdout } = await aegis.run("run", "--rm", ...mounts, "busybox", "sh", "-c", script);
   expect(stdout).toMatch(/^from the host.*Read-only file system/s);
   expect(await readFile(path.join(shared, "out"), "utf8")).toBe("from the guest\n");
@@ -180,6 +188,54 @@ test("settings come from the image, files are rendered from secrets, and error l
   const { files } = await aegis.inspect("kit");
   expect(await readFile(path.join(files.directory, "instance.json"), "utf8")).not.toContain("lue");
   await aegis.ok("rm", "kit");
+});
+
+test("lines of error logs that are written as the machine ends are told, and none twice by the next boot (#11)", async () => {
+  const rules = JSON.stringify([{ glob: "/var/app/*.log" }]);
+  await aegis.importBase("busybox:latest", "logger", `LABEL dev.aegis.errorlogs=${quote(rules)}`);
+  const script =
+    'mkdir -p /var/app; n=$(ls /var/app | wc -l); echo "error $n" | tee -a /var/app/a.log >/var/app/$n.log; exit 3';
+  expect((await aegis.run("run", "--name", "logger", "logger", "sh", "-c", script)).code).toBe(3);
+  expect((await aegis.run("start", "-a", "logger")).code).toBe(3);
+  const told = (await aegis.run("logs", "logger")).stderr.match(/\/var\/app\/.*/g);
+  expect([...told!].sort()).toEqual([
+    "/var/app/0.log: error 0",
+    "/var/app/2.log: error 2",
+    "/var/app/a.log: error 0",
+    "/var/app/a.log: error 2",
+  ]);
+  await aegis.ok("rm", "logger");
+});
+
+test("a full disk is told, with the flag to raise, and is why the app ended", async () => {
+  const { code, stderr } = await aegis.run(
+    "run",
+    "--name",
+    "full",
+    "--disk",
+    "16m",
+    "busybox",
+    "sh",
+    "-c",
+    "cat /dev/zero >/big",
+  );
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/aegis: full: the disk is full \(1\d MiB\): free some of it, or run it with --disk 32m/);
+  expect((await aegis.inspect("full")).state.reason).toMatch(/^the disk is full/);
+  const volume = await aegis.run(
+    "run",
+    "--disk",
+    "16m",
+    "--rm",
+    "-v",
+    "small:/v",
+    "busybox",
+    "sh",
+    "-c",
+    "cat /dev/zero >/v/big",
+  );
+  expect(volume.stderr).toContain("the volume small is full");
+  await aegis.ok("rm", "full");
 });
 
 const quote = (text: string) => `"${text.replace(/["\\$]/g, "\\$&")}"`;

@@ -9,6 +9,7 @@ import type { ExecRequest, TerminalSize } from "../messages.js";
 import { filesOf } from "../store.js";
 import type { InstanceConfig } from "../types.js";
 import { volumeFiles } from "../volumes.js";
+import type { SharedFiles } from "./shared-files.js";
 
 /** Values by name; they live in this process's memory only. */
 export type SecretValues = ReadonlyMap<string, Buffer>;
@@ -27,8 +28,13 @@ export interface Devices {
   readonly root: BootConfig["root"];
 }
 
-export function planDevices(home: AegisHome, config: InstanceConfig, lowers: readonly string[]): Devices {
-  const files = filesOf(home, config.id);
+export function planDevices(
+  home: AegisHome,
+  config: InstanceConfig,
+  lowers: readonly string[],
+  files: SharedFiles["byTarget"],
+): Devices {
+  const { disk, volumesDisk } = filesOf(home, config.id);
   const disks: DiskSpec[] = lowers.map((lower) => ({ path: lower, readOnly: true }));
   const shares: ShareSpec[] = [];
   const mounts: GuestMount[] = [];
@@ -37,20 +43,29 @@ export function planDevices(home: AegisHome, config: InstanceConfig, lowers: rea
     writable.push({ path: file, sizeBytes: config.diskBytes, over });
     return disks.push({ path: file, readOnly: false }) - 1;
   };
-  const upper = addDisk(files.disk, config.image);
+  // One device for all single files: there are few.
+  const addShare = (hostPath: string, readOnly: boolean): string => {
+    const known = shares.find((share) => share.hostPath === hostPath && share.readOnly === readOnly);
+    if (known) return known.tag;
+    const tag = `share${shares.length}`;
+    shares.push({ tag, hostPath, readOnly });
+    return tag;
+  };
+  const upper = addDisk(disk, config.image);
   let anonymous: number | undefined;
   for (const volume of config.volumes) {
     const { target } = volume;
     if (volume.kind === "tmpfs") mounts.push({ type: "tmpfs", target, size: volume.size, mode: volume.mode });
     else if (volume.kind === "bind") {
-      const tag = `share${shares.length}`;
-      shares.push({ tag, hostPath: volume.hostPath, readOnly: volume.readOnly });
-      mounts.push({ type: "virtiofs", tag, target, readOnly: volume.readOnly });
+      const { readOnly } = volume;
+      const file = files.get(target);
+      const tag = addShare(file?.directory ?? volume.hostPath, readOnly);
+      mounts.push({ type: "virtiofs", tag, target, readOnly, file: file?.name });
     } else if (volume.kind === "volume") {
       const disk = addDisk(volumeFiles(home, volume.name).disk);
       mounts.push({ type: "disk", disk, subpath: "/volumes/data", target, readOnly: volume.readOnly, copyUp: true });
     } else {
-      anonymous ??= addDisk(files.volumesDisk);
+      anonymous ??= addDisk(volumesDisk);
       const subpath = path.posix.join("/volumes", encodeURIComponent(target));
       mounts.push({ type: "disk", disk: anonymous, subpath, target, readOnly: false, copyUp: true });
     }

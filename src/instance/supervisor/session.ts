@@ -8,12 +8,13 @@ import type { Guest, GuestEvent, GuestProcess, ProcessExit } from "../../guest/t
 import { AegisError } from "../../support/errors.js";
 import type { AegisHome } from "../../support/home.js";
 import type { Machine, MachineExit, Network } from "../../vmm/types.js";
-import { type ExitStory, explainExit } from "../exits.js";
+import { type ExitStory, explainExit, explainFullDisk } from "../exits.js";
 import type { TerminalSize } from "../messages.js";
 import { filesOf } from "../store.js";
 import type { InstanceConfig } from "../types.js";
 import { bootConfig, bootFiles, type Devices, planDevices, type SecretValues } from "./boot.js";
 import type { Parts } from "./parts.js";
+import { shareFiles } from "./shared-files.js";
 
 export interface LiveMachine {
   readonly machine: Machine;
@@ -50,7 +51,8 @@ export async function runSession(
 ): Promise<ExitStory> {
   const files = filesOf(home, config.id);
   const bootedFiles = bootFiles(config, secrets);
-  const devices = planDevices(home, config, await parts.lowers(home, config));
+  await using sharedFiles = await shareFiles(path.join(files.directory, "shared-files"), config.volumes);
+  const devices = planDevices(home, config, await parts.lowers(home, config), sharedFiles.byTarget);
   await Promise.all(devices.writable.map((disk) => ensureDisk(parts, disk)));
   // A boot's sockets are its own: what the one before it left would be in the way.
   const socketDir = path.join(files.socketDir, "vm");
@@ -89,9 +91,13 @@ export async function runSession(
     await hooks.started(machine);
     const guest = await untilHello(machine, parts, config);
     let oom: Extract<GuestEvent, { type: "oom" }> | undefined;
+    let full: string | undefined;
     guest.on((event) => {
       if (event.type === "oom") oom = event;
-      hooks.event(event);
+      if (event.type === "diskFull") {
+        full = explainFullDisk(fullDisk(config, devices, event.disk), event.sizeBytes);
+        hooks.event({ type: "warning", message: full });
+      } else hooks.event(event);
     });
     const size = await hooks.ready();
     const app = await withConsole(
@@ -106,10 +112,18 @@ export async function runSession(
     const exit = await appExit(app, guest, machine);
     if (!exit) return await machineEnded(machine);
     await powerOff(guest, machine);
-    return explainExit(exit, { program: config.process.argv[0] ?? config.name, memoryBytes: config.memoryBytes, oom });
+    const program = config.process.argv[0] ?? config.name;
+    return explainExit(exit, { program, memoryBytes: config.memoryBytes, oom, full });
   } finally {
     abort.removeEventListener("abort", kill);
   }
+}
+
+function fullDisk(config: InstanceConfig, { root, mounts }: Devices, disk: number): string {
+  if (disk === root.upper) return "the disk";
+  const targets = mounts.flatMap((mount) => (mount.type === "disk" && mount.disk === disk ? [mount.target] : []));
+  const name = config.volumes.find((volume) => volume.kind === "volume" && targets.includes(volume.target));
+  return name?.kind === "volume" ? `the volume ${name.name}` : `the disk of ${targets.join(", ")}`;
 }
 
 /** Makes a disk, or makes its file longer: the guest grows the filesystem when it mounts it. Disks never shrink. */

@@ -183,7 +183,20 @@ describe("events", () => {
     await new Promise(setImmediate);
     const seen: GuestEvent[] = [];
     guest.on((event) => seen.push(event));
-    expect(seen).toEqual([{ type: "oom", pid: 7, name: "node", rssBytes: 4096 }]);
+    fake.say(
+      FromGuest.event,
+      0,
+      new FieldWriter()
+        .u32(1, 5)
+        .u64(4, 1 << 24)
+        .u32(10, 2)
+        .finish(),
+    );
+    await new Promise(setImmediate);
+    expect(seen).toEqual([
+      { type: "oom", pid: 7, name: "node", rssBytes: 4096 },
+      { type: "diskFull", disk: 2, sizeBytes: 1 << 24 },
+    ]);
   });
 });
 

@@ -8,6 +8,7 @@ import { type Compiled, compileHarness } from "../../helpers/compile-c.js";
 
 let c: Compiled;
 let directory: string;
+let state: string;
 let running: ChildProcess | undefined;
 
 beforeAll(() => {
@@ -16,17 +17,22 @@ beforeAll(() => {
 afterAll(() => c?.[Symbol.dispose]());
 beforeEach(() => {
   directory = mkdtempSync(path.join(c.directory, "logs-"));
+  state = mkdtempSync(path.join(c.directory, "state-"));
 });
 afterEach(async () => {
-  if (running?.exitCode === null) {
-    running.stdin?.end();
-    await once(running, "exit");
-  }
-  rmSync(directory, { recursive: true, force: true });
+  await end();
+  for (const made of [directory, state]) rmSync(made, { recursive: true, force: true });
 });
 
+/** As when the machine stops. */
+async function end(): Promise<void> {
+  if (running?.exitCode !== null) return;
+  running.stdin?.end();
+  await once(running, "exit");
+}
+
 function follow(...rule: [glob: string, field?: string]) {
-  running = spawn(c.program, [path.join(directory, rule[0]), ...rule.slice(1)] as string[]);
+  running = spawn(c.program, [state, path.join(directory, rule[0]), ...rule.slice(1)] as string[]);
   const lines = createInterface(running.stdout!)[Symbol.asyncIterator]();
   return async () => String((await lines.next()).value);
 }
@@ -43,6 +49,27 @@ test("lines of failure are told as they are written, with what was there before 
   expect(await next()).toBe("app.log: unhandled Exception");
   appendFileSync(at("app.log"), "ort\n");
   expect(await next()).toBe("app.log: error cut short");
+});
+
+test("what is written between two runs is told by the second, and nothing twice", async () => {
+  writeFileSync(at("app.log"), "old error\n");
+  const first = follow("*.log");
+  await first();
+  appendFileSync(at("app.log"), "error one\n");
+  expect(await first()).toBe("app.log: error one");
+  // There is one more look at the end.
+  appendFileSync(at("app.log"), "error two\nerror cut sh");
+  await end();
+  expect(await first()).toBe("app.log: error two");
+  expect(await first()).toBe("undefined");
+
+  appendFileSync(at("app.log"), "ort\n");
+  writeFileSync(at("late.log"), "error three\n");
+  const second = follow("*.log");
+  expect([await second(), await second()].sort()).toEqual(["app.log: error cut short", "late.log: error three"]);
+  expect(await second()).toBe("following");
+  await end();
+  expect(await second()).toBe("undefined");
 });
 
 test("a rotated file is read from its beginning", async () => {
