@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { parseDockerfile } from "../dockerfile/parser.js";
 import { baseStage, reachableStages } from "../dockerfile/stages.js";
 import type { Dockerfile, LintWarning, Stage } from "../dockerfile/types.js";
-import { parsePlatform } from "../oci/platforms.js";
+import { formatPlatform, parsePlatform } from "../oci/platforms.js";
 import { type ImageStore, openImageStore } from "../oci/store.js";
 import type { Platform } from "../oci/types.js";
 import type { AegisHome } from "../support/home.js";
@@ -19,7 +19,8 @@ import { ContextTrees } from "./context/trees.js";
 import { draftOf, scratchDraft } from "./draft.js";
 import type { BuildEnvironment } from "./environment.js";
 import { lazyExecutor } from "./executors/choose.js";
-import { storeResult } from "./image.js";
+import type { Material } from "./export/provenance.js";
+import { finishBuild } from "./image.js";
 import { resolveImage } from "./images.js";
 import { Sources } from "./inputs.js";
 import { LayerSupply } from "./layer-supply.js";
@@ -38,6 +39,7 @@ import { Workspace } from "./workspace.js";
  */
 export async function buildImage(home: AegisHome, request: BuildRequest, report: Report): Promise<BuildResult> {
   const store = await openImageStore(home.images);
+  const started = new Date();
   const progress = new Progress(report);
   let imports: CacheImports | undefined;
   try {
@@ -46,14 +48,11 @@ export async function buildImage(home: AegisHome, request: BuildRequest, report:
       imports = await CacheImports.open(request, { home, store, progress });
     }
     for (;;) {
-      const session = new Session(home, store, request, progress, imports);
       try {
-        return await session.run();
+        return await attempt(home, store, request, { progress, imports, started });
       } catch (error) {
         // What has been done is remembered, so starting over costs what the cache let down.
         if (!imports?.without(error)) throw error;
-      } finally {
-        await session.close();
       }
     }
   } finally {
@@ -62,11 +61,62 @@ export async function buildImage(home: AegisHome, request: BuildRequest, report:
   }
 }
 
+/** Builds all platforms side by side, and what they come to. */
+async function attempt(
+  home: AegisHome,
+  store: ImageStore,
+  request: BuildRequest,
+  { progress, imports, started }: Pick<Shared, "progress" | "imports"> & { readonly started: Date },
+): Promise<BuildResult> {
+  const used = { steps: new Map(), trees: new Map() };
+  const failed = new AbortController();
+  const workspace = new Workspace(home);
+  const signal = AbortSignal.any([failed.signal, ...(request.signal ? [request.signal] : [])]);
+  const trees = new ContextTrees({
+    home,
+    progress,
+    request: { ...request, signal },
+    temporary: (name) => workspace.temporary(name),
+    closeAtEnd: (resource) => workspace.closeAtEnd(resource),
+  });
+  const shared = { progress, imports, used, layers: new LayerSupply(store), failed, workspace, trees };
+  const sessions = request.platforms.map((platform) => new Session(home, store, { ...request, platform }, shared));
+  try {
+    const building = sessions.map((session) => session.run());
+    const built = await Promise.all(building).catch(async (error: unknown) => {
+      failed.abort();
+      await Promise.allSettled(building);
+      throw error;
+    });
+    return await sessions[0]!.finish(built, started);
+  } finally {
+    failed.abort();
+    await shared.layers[Symbol.asyncDispose]();
+    await workspace[Symbol.asyncDispose]();
+  }
+}
+
+/** What the platforms of one build have in common. */
+interface Shared extends Pick<BuildEnvironment, "progress" | "imports" | "used" | "layers"> {
+  /** Ends all of them. */
+  readonly failed: AbortController;
+  readonly workspace: Workspace;
+  readonly trees: ContextTrees;
+}
+
+/** What one platform's session has built. */
+interface PlatformBuild {
+  readonly platform: Platform;
+  readonly stage: BuiltStage;
+  readonly dockerfile: { readonly name: string; readonly content: Uint8Array };
+  readonly materials: readonly Material[];
+}
+
 class Session {
   readonly #environment: BuildEnvironment;
   readonly #progress: Progress;
-  readonly #abort = new AbortController();
-  readonly #workspace: Workspace;
+  readonly #abort: AbortController;
+  readonly #trees: ContextTrees;
   readonly #bases: BaseImages;
   readonly #stages = new Map<Stage, Promise<BuiltStage>>();
 
@@ -74,32 +124,30 @@ class Session {
     home: AegisHome,
     store: ImageStore,
     readonly original: BuildRequest,
-    progress: Progress,
-    imports: CacheImports | undefined,
+    { progress, failed, workspace, trees, ...shared }: Shared,
   ) {
     this.#progress = progress;
-    this.#workspace = new Workspace(home);
+    this.#abort = failed;
+    this.#trees = trees;
     const signals = [this.#abort.signal, ...(original.signal ? [original.signal] : [])];
-    const request = { ...original, signal: AbortSignal.any(signals) };
+    const request: BuildRequest = { ...original, signal: AbortSignal.any(signals) };
     this.#bases = new BaseImages(request.platform);
     this.#environment = {
       request,
       home,
       store,
       cache: openStepCache(home, (digest) => existsSync(store.blobPath(digest))),
-      imports,
-      used: { steps: new Map(), trees: new Map() },
-      layers: new LayerSupply(store),
+      ...shared,
       progress: this.#progress,
       executor: lazyExecutor(home, request.isolation, this.#progress),
-      temporary: (name) => this.#workspace.temporary(name),
-      closeAtEnd: (resource) => this.#workspace.closeAtEnd(resource),
+      temporary: (name) => workspace.temporary(name),
+      closeAtEnd: (resource) => workspace.closeAtEnd(resource),
     };
   }
 
-  async run(): Promise<BuildResult> {
+  async run(): Promise<PlatformBuild> {
     const { request } = this.#environment;
-    const trees = new ContextTrees(this.#environment);
+    const trees = this.#trees;
     const found = await findDockerfile(request, trees);
     const dockerfile = parseDockerfile(found.text, { filename: found.name, dialect: found.dialect });
     const plan = planBuild(dockerfile, request);
@@ -125,19 +173,30 @@ class Session {
     this.#warnUnusedArgs(dockerfile, wanted);
     const result = built[wanted.indexOf(target)]!;
     await trees.save();
-    const stored = await storeResult(this.#environment, result);
-    if (request.outputs.length > 0) {
-      const { deliver } = await import("./outputs.js");
-      for (const output of request.outputs) await deliver(this.#environment, output, result, stored);
-    }
+    return {
+      stage: result,
+      platform: request.platform,
+      dockerfile: { name: found.name, content: found.text },
+      materials: this.#bases.materials,
+    };
+  }
+
+  /** Stores what the platforms' sessions have built. */
+  async finish(built: readonly PlatformBuild[], started: Date): Promise<BuildResult> {
+    const { request } = this.#environment;
+    const materials = [...new Map(built.flatMap((it) => it.materials).map((it) => [JSON.stringify(it), it])).values()];
+    const { dockerfile } = built[0]!;
+    const facts = { mode: request.provenance ?? "min", request, dockerfile, materials, started };
+    const result = await finishBuild(this.#environment, { stages: built, facts });
+    const layers = built.flatMap(({ stage }) => stage.draft.layers);
     for (const target of request.cacheTo) {
       if (target.type === "inline") continue;
       const { exportCache } = await import("./cache/export.js");
-      await exportCache(this.#environment, target, result.draft.layers);
+      await exportCache(this.#environment, target, layers);
     }
     await this.#environment.layers.settled();
     await this.#keepImported();
-    return stored;
+    return result;
   }
 
   /** Steps of other machines' caches whose layers are here now count as this machine's own. */
@@ -213,9 +272,11 @@ class Session {
     );
   }
 
+  /** Of several platforms each step says which it is for. */
   #label(dockerfile: Dockerfile, stage: Stage): string {
-    if (stage.name !== undefined) return stage.name;
-    return dockerfile.stages.length === 1 ? "" : `stage-${stage.index}`;
+    const { platform, platforms } = this.#environment.request;
+    const own = stage.name ?? (dockerfile.stages.length === 1 ? "" : `stage-${stage.index}`);
+    return [platforms.length > 1 ? formatPlatform(platform) : "", own].filter(Boolean).join(" ");
   }
 
   /** The context that takes a stage's place: `--build-context` with its name. */
@@ -244,7 +305,7 @@ class Session {
     if (wanted === "scratch") return await this.#base(sources, { ...start, reference: wanted });
     const image = await this.#progress.during(title, () => resolveImage(environment, wanted, platform));
     this.#bases.add(reference, platform, image);
-    const draft = draftOf(image);
+    const draft = draftOf(image, platform);
     const roots = RootStack.of(environment, draft.layers);
     return { draft, roots, scope: Scope.empty(), inherited: draft.history.length };
   }
@@ -258,12 +319,6 @@ class Session {
     if (unused.length > 0) {
       this.#progress.warn({ text: `one or more build arguments were not consumed: ${unused.join(", ")}` });
     }
-  }
-
-  async close(): Promise<void> {
-    this.#abort.abort();
-    await this.#environment.layers[Symbol.asyncDispose]();
-    await this.#workspace[Symbol.asyncDispose]();
   }
 }
 

@@ -1,9 +1,14 @@
 /** An image while its instructions are gone through: config, history and layers so far. */
+
+import { isServedBy } from "../oci/platforms.js";
 import type { HistoryEntry, Platform, RuntimeConfig, StoredImage } from "../oci/types.js";
 import type { LayerRef } from "./steps/step.js";
 
 export interface ImageDraft {
+  /** The one that is built for. */
   readonly platform: Platform;
+  /** The base image's own, when it is another one. */
+  readonly programs?: Platform | undefined;
   readonly config: RuntimeConfig;
   readonly author?: string | undefined;
   readonly history: readonly HistoryEntry[];
@@ -24,13 +29,17 @@ export const scratchDraft = (platform: Platform): ImageDraft => ({
   layers: [],
 });
 
-/** `FROM image`. An image that sets no PATH gets the default one, behind what it sets. */
-export function draftOf(image: StoredImage): ImageDraft {
+/**
+ * `FROM image`. An image that sets no PATH gets the default one, behind what it sets; one of another platform than the
+ * wanted is taken as if it were of that.
+ */
+export function draftOf(image: StoredImage, wanted?: Platform): ImageDraft {
   const { config, manifest } = image;
   const layers = manifest.layers.map((descriptor, i) => ({ descriptor, diffId: config.rootfs.diff_ids[i]! }));
   const { architecture, os, variant } = config;
+  const own: Platform = { architecture, os, ...(variant === undefined ? {} : { variant }) };
   return {
-    platform: { architecture, os, ...(variant === undefined ? {} : { variant }) },
+    ...(wanted === undefined || isServedBy(wanted, own) ? { platform: own } : { platform: wanted, programs: own }),
     config: withPath(config.config ?? {}),
     author: config.author,
     history: config.history ?? [],

@@ -1,70 +1,121 @@
 /** The finished image: config and manifest in the store, its disks, and the note which image this directory built last. */
 import { existsSync } from "node:fs";
-import type { Descriptor, HistoryEntry, ImageConfig, RuntimeConfig } from "../oci/types.js";
+import { hostPlatform, isServedBy } from "../oci/platforms.js";
+import type { HistoryEntry, ImageConfig, Platform, RuntimeConfig } from "../oci/types.js";
 import { datedHistory } from "./draft.js";
 import type { BuildEnvironment } from "./environment.js";
+import type { Delivery } from "./export/deliver.js";
+import { imageFact, type PlatformResult, type WrittenImage, writeImage } from "./export/image.js";
+import type { ProvenanceFacts } from "./export/provenance.js";
+import { type ImageVariant, usualVariant } from "./export/variant.js";
 import { recordLastBuild } from "./last-build.js";
 import type { BuiltStage } from "./stage.js";
 import { keyOf } from "./steps/step.js";
-import type { BuildRequest, BuildResult } from "./types.js";
+import type { BuildResult } from "./types.js";
 
-/** Stores what the target stage has become. */
-export async function storeResult(environment: BuildEnvironment, stage: BuiltStage): Promise<BuildResult> {
+/** What the platforms' builds have become, and what provenance tells of them. */
+export interface BuildOutcome {
+  readonly stages: readonly { readonly platform: Platform; readonly stage: BuiltStage }[];
+  readonly facts: ProvenanceFacts;
+}
+
+/** Stores the image and hands it on to the outputs. */
+export async function finishBuild(environment: BuildEnvironment, outcome: BuildOutcome): Promise<BuildResult> {
   const { request, progress, home } = environment;
-  const config = { ...imageConfig(stage, request.labels), ...(await inlineCache(environment)) };
-  return await progress.during("exporting to image", async (step) => {
+  const inline = await inlineCache(environment);
+  const results = outcome.stages.map(
+    ({ platform, stage }): PlatformResult => ({
+      platform,
+      stage,
+      config: { ...imageConfig(stage, request.labels), ...inline },
+    }),
+  );
+  const delivery = await createDelivery(environment, results, request.provenance && outcome.facts);
+  const primary = request.outputs.find((output) => output.type === "image")?.variant ?? {
+    ...usualVariant,
+    annotations: request.annotations,
+  };
+  const written = await progress.during("exporting to image", async (step) => {
+    const needsDisks = results.filter((it) => results.length === 1 || isServedBy(hostPlatform(), it.platform));
     // Layers that are still on their way become disks while they arrive.
-    const [stored, disks] = await Promise.allSettled([
-      storedAlready(environment, config, stage).then((found) => found ?? put(environment, config, stage)),
-      ensureDisks(environment, stage),
+    const [stored, ...disks] = await Promise.allSettled([
+      storeImage(environment, delivery, primary, request.provenance !== undefined),
+      ...needsDisks.map(({ stage }) => ensureDisks(environment, stage)),
     ]);
     if (stored.status === "rejected") throw stored.reason;
-    if (disks.status === "rejected") throw disks.reason;
-    const target = stored.value;
-    step.note(`manifest ${target.digest}`);
+    for (const disk of disks) if (disk.status === "rejected") throw disk.reason;
+    const image = stored.value;
+    for (const { manifest } of image.images) step.note(`manifest ${manifest.digest}`);
+    if (image.target.digest !== image.images[0]?.manifest.digest) step.note(`index ${image.target.digest}`);
     for (const name of request.tags) step.note(`naming to ${name}`);
-    const result: BuildResult = {
-      image: target,
-      config,
-      imageId: target.digest,
-      names: request.tags,
-      steps: progress.counts.steps,
-      cachedSteps: progress.counts.cached,
-    };
-    if (request.context?.type === "directory")
-      await recordLastBuild(home, request.context.path, { image: target.digest, name: request.tags[0] });
-    return result;
+    return image;
   });
+  if (request.outputs.length > 0) {
+    const { deliver } = await import("./export/deliver.js");
+    for (const output of request.outputs) await deliver(environment, output, delivery);
+  }
+  if (request.context?.type === "directory")
+    await recordLastBuild(home, request.context.path, { image: written.target.digest, name: request.tags[0] });
+  return {
+    image: written.target,
+    images: written.images,
+    facts: outcome.facts,
+    config: results[0]!.config,
+    imageId: written.target.digest,
+    names: request.tags,
+    steps: progress.counts.steps,
+    cachedSteps: progress.counts.cached,
+  };
 }
 
-const imageFact = (config: ImageConfig, stage: BuiltStage, { annotations }: BuildRequest): string =>
-  keyOf(["image", JSON.stringify(config), annotations, stage.draft.layers.map((it) => it.descriptor.digest)]);
+/** Each form of the image is written once, however many outputs want it. */
+async function createDelivery(
+  environment: BuildEnvironment,
+  results: readonly PlatformResult[],
+  facts: ProvenanceFacts | undefined,
+): Promise<Delivery> {
+  const written = new Map<string, Promise<WrittenImage>>();
+  const attestFor = facts && (await import("./export/provenance.js")).provenance;
+  return {
+    results,
+    image: (variant, names) => {
+      const key = JSON.stringify([variant, facts === undefined ? [] : names]);
+      const image = written.get(key) ?? writeImage(environment, results, variant, facts && attestFor?.(facts, names));
+      written.set(key, image);
+      return image;
+    },
+  };
+}
 
-/** The image if it is in the store under all of its names already, found without a lock or a lease. */
+/** The image under the build's names; one that is in the store under all of them is found without a lock or a lease. */
+async function storeImage(
+  environment: BuildEnvironment,
+  delivery: Delivery,
+  variant: ImageVariant,
+  isAttested: boolean,
+): Promise<WrittenImage> {
+  const { cache, store, request } = environment;
+  const fact = isAttested ? undefined : imageFact(delivery.results, variant);
+  const known = fact === undefined ? undefined : await storedAlready(environment, fact);
+  if (known) return known;
+  const written = await delivery.image(variant, request.tags);
+  const { mediaType, digest, size } = written.target;
+  await store.putTarget({ mediaType, digest, size }, request.tags);
+  if (fact !== undefined) await cache.remember(fact, JSON.stringify(written));
+  return written;
+}
+
 async function storedAlready(
   { cache, store, request }: BuildEnvironment,
-  config: ImageConfig,
-  stage: BuiltStage,
-): Promise<Descriptor | undefined> {
-  const known = await cache.recall(imageFact(config, stage, request));
+  fact: string,
+): Promise<WrittenImage | undefined> {
+  const known = await cache.recall(fact);
   if (known === undefined) return undefined;
-  let target: Descriptor | undefined;
-  for (const name of request.tags.length === 0 ? [known] : request.tags) {
-    target = (await store.find(name, { pin: false }))?.target;
-    if (target?.digest !== known) return undefined;
+  const image = JSON.parse(known) as WrittenImage;
+  for (const name of request.tags.length === 0 ? [image.target.digest] : request.tags) {
+    if ((await store.find(name, { pin: false }))?.target.digest !== image.target.digest) return undefined;
   }
-  return target;
-}
-
-async function put(environment: BuildEnvironment, config: ImageConfig, stage: BuiltStage): Promise<Descriptor> {
-  const { store, cache, request, layers } = environment;
-  await Promise.all(stage.draft.layers.map(({ descriptor }) => layers.ready(descriptor)));
-  const { target } = await store.putImage(
-    { config, layers: stage.draft.layers.map((it) => it.descriptor) },
-    request.tags,
-  );
-  await cache.remember(imageFact(config, stage, request), target.digest);
-  return target;
+  return image;
 }
 
 function imageConfig(stage: BuiltStage, labels: Readonly<Record<string, string>>): ImageConfig {

@@ -8,6 +8,7 @@ import type { Platform, StoredImage } from "../oci/types.js";
 import { AegisError } from "../support/errors.js";
 import { ignorePatterns } from "./context/ignore.js";
 import { namedContext } from "./context/named.js";
+import type { Material } from "./export/provenance.js";
 import type { Plan } from "./plan.js";
 import { platformArgs } from "./scope.js";
 import type { BuildRequest } from "./types.js";
@@ -15,10 +16,17 @@ import type { BuildRequest } from "./types.js";
 /** Base images by what FROM says of them. */
 export class BaseImages {
   readonly #known = new Map<string, BaseImage>();
+  readonly #materials = new Map<string, Material>();
 
   constructor(readonly platform: Platform) {}
 
-  add(image: string, wanted: Platform, found: Pick<StoredImage, "config">): void {
+  /** What provenance says of them. */
+  get materials(): readonly Material[] {
+    return [...this.#materials.values()];
+  }
+
+  add(image: string, wanted: Platform, found: Pick<StoredImage, "config" | "target">): void {
+    this.#materials.set(this.#key(image, wanted), { reference: image, platform: wanted, digest: found.target.digest });
     const { config, architecture, os, variant } = found.config;
     const actual: Platform = { os, architecture, ...(variant === undefined ? {} : { variant }) };
     this.#known.set(this.#key(image, wanted), {

@@ -1,19 +1,22 @@
 /** What people type after `aegis build`, checked and made precise. */
 import { createReadStream, statSync } from "node:fs";
 import path from "node:path";
-import { hostPlatform, parsePlatform } from "../oci/platforms.js";
+import { formatPlatform, hostPlatform, parsePlatform } from "../oci/platforms.js";
 import { normaliseReference } from "../oci/references.js";
+import type { Platform } from "../oci/types.js";
 import { AegisError } from "../support/errors.js";
 import { parseSize } from "../support/sizes.js";
 import { isRemoteFile } from "./context/download.js";
 import { parseGitAddress, usesSsh } from "./context/git-address.js";
 import { contextName } from "./context/named.js";
+import { parseAnnotation } from "./export/annotations.js";
+import { type AttestFlags, provenanceMode } from "./request-attest.js";
 import { type CacheTarget, cacheSource, cacheTarget } from "./request-cache.js";
 import { buildOutputs } from "./request-outputs.js";
 import { buildSecrets, sshAgents } from "./request-secrets.js";
 import type { BuildRequest, ContextSource, ExtraHost, NamedContext } from "./types.js";
 
-export interface BuildFlags {
+export interface BuildFlags extends AttestFlags {
   readonly path: string;
   readonly file: string | undefined;
   readonly tags: readonly string[];
@@ -23,7 +26,8 @@ export interface BuildFlags {
   readonly buildContexts: readonly string[];
   readonly annotations: readonly string[];
   readonly noCacheFilter: readonly string[];
-  readonly platform: string | undefined;
+  /** Each may list several, with commas. */
+  readonly platforms: readonly string[];
   readonly pull: boolean;
   readonly noCache: boolean;
   readonly network: string | undefined;
@@ -75,15 +79,17 @@ export function buildRequest(
 ): { readonly request: BuildRequest; readonly progress: (typeof progressModes)[number] } {
   const buildArgs = pairs("--build-arg", flags.buildArgs, (name) => env[name]);
   const epochText = buildArgs.SOURCE_DATE_EPOCH ?? env.SOURCE_DATE_EPOCH;
-  const platform = flags.platform ?? env.DOCKER_DEFAULT_PLATFORM;
   const context = mainContext(flags.path, streams.archive);
+  const platforms = wantedPlatforms(flags.platforms, env);
+  const annotations = flags.annotations.flatMap(parseAnnotation);
   return {
     request: {
       context,
       file: flags.file === standardInput ? undefined : flags.file,
       text: streams.text,
       contexts: Object.fromEntries(flags.buildContexts.map(namedContextOf)),
-      annotations: pairs("--annotation", flags.annotations, () => ""),
+      annotations,
+      provenance: provenanceMode(flags),
       noCacheStages: flags.noCacheFilter.flatMap((word) => word.split(",")).map((word) => word.toLowerCase()),
       tags: flags.tags.map(normaliseReference),
       target: flags.target,
@@ -91,7 +97,8 @@ export function buildRequest(
       labels: pairs("--label", flags.labels, () => ""),
       noCache: flags.noCache,
       isolation: oneOf("--isolation", flags.isolation ?? env.AEGIS_ISOLATION ?? "auto", ["auto", "vm", "container"]),
-      platform: platform ? parsePlatform(platform) : hostPlatform(),
+      platform: platforms[0]!,
+      platforms,
       pull: flags.pull,
       network: oneOf("--network", flags.network ?? "default", ["default", "none", "host"]),
       extraHosts: flags.addHost.map(extraHost),
@@ -103,7 +110,7 @@ export function buildRequest(
       shmSize: flags.shmSize === undefined ? undefined : parseSize(flags.shmSize),
       cacheFrom: flags.cacheFrom.map(cacheSource),
       cacheTo: cacheTargets(flags.cacheTo, buildArgs),
-      outputs: buildOutputs(flags.output, flags),
+      outputs: buildOutputs(flags.output, flags, annotations),
       stdout: streams.stdout,
       epoch: epochText ? epochSeconds(epochText) : undefined,
     },
@@ -169,6 +176,18 @@ function namedSource(name: string, value: string): NamedContext {
     );
   }
   return contextSource(value);
+}
+
+/** Each platform once, in the order in which they are named; `local` is this machine's. */
+function wantedPlatforms(words: readonly string[], env: NodeJS.ProcessEnv): readonly Platform[] {
+  const named = words.length > 0 ? words : [env.DOCKER_DEFAULT_PLATFORM ?? ""];
+  const listed = named
+    .flatMap((word) => word.split(","))
+    .map((word) => word.trim())
+    .filter(Boolean);
+  const platforms = listed.map((word) => (word === "local" ? hostPlatform() : parsePlatform(word)));
+  const distinct = new Map(platforms.map((platform) => [formatPlatform(platform), platform]));
+  return distinct.size === 0 ? [hostPlatform()] : [...distinct.values()];
 }
 
 function oneOf<T extends string>(flag: string, value: string, allowed: readonly T[]): T {

@@ -33,7 +33,6 @@ export interface FreshLayer {
 export class RootStack {
   readonly #environment: BuildEnvironment;
   readonly #layers: StackedLayer[];
-  /** How many layers came together as an image. */
   readonly #base: number;
   #lookups: { readonly length: number; readonly view: Promise<TreeView> } | undefined;
   #lowers: { readonly length: number; readonly lowers: Promise<readonly Lower[]> } | undefined;
@@ -59,6 +58,11 @@ export class RootStack {
 
   get layers(): readonly LayerRef[] {
     return this.#layers.map(({ layer }) => layer);
+  }
+
+  /** How many of the layers came together as an image. */
+  get baseLayers(): number {
+    return this.#base;
   }
 
   /** Identity of the tree; the empty tree's is empty. */

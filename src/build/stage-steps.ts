@@ -38,6 +38,8 @@ export interface StepScope {
   readonly environment: BuildEnvironment;
   readonly config: RuntimeConfig;
   readonly platform: Platform;
+  /** What the programs of the tree are built for. */
+  readonly programs: Platform;
   readonly roots: RootStack;
   readonly scope: Scope;
 }
@@ -165,6 +167,7 @@ export async function runLayerStep(
       hostname: at.buildArgs.BUILDKIT_SANDBOX_HOSTNAME ?? "buildkitsandbox",
       mounts: [...files, ...mounts],
       platform: platformText(at.platform),
+      programs: at.programs,
       epoch: request.epoch,
       excerpt: `${at.dockerfile.file.name}:${instruction.range.startLine}\n${excerpt(at.dockerfile.file, instruction.range)}`,
       startLine: instruction.range.startLine,

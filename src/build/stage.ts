@@ -113,7 +113,8 @@ class StageBuilder {
   #view(): StepScope {
     const { plan, environment, draft, roots, scope } = this;
     const { dockerfile, buildArgs, inputs } = plan;
-    return { dockerfile, buildArgs, inputs, environment, config: draft.config, platform: draft.platform, roots, scope };
+    const { config, platform, programs = platform } = draft;
+    return { dockerfile, buildArgs, inputs, environment, config, platform, programs, roots, scope };
   }
 
   #epochTime(): string | undefined {

@@ -2,6 +2,9 @@
 import type { Descriptor, ImageConfig, Platform } from "../oci/types.js";
 import type { Digest } from "../support/brands.js";
 import type { GitAddress } from "./context/git-address.js";
+import type { Annotation } from "./export/annotations.js";
+import type { WrittenPlatform } from "./export/image.js";
+import type { ProvenanceFacts, ProvenanceMode } from "./export/provenance.js";
 import type { CacheSource, CacheTarget } from "./request-cache.js";
 import type { BuildOutput } from "./request-outputs.js";
 
@@ -19,8 +22,9 @@ export interface BuildRequest {
   readonly contexts: Readonly<Record<string, NamedContext>>;
   /** Stages (names or indexes) whose steps are done again; everything with `noCache`. */
   readonly noCacheStages: readonly string[];
-  /** Annotations of the manifest. */
-  readonly annotations: Readonly<Record<string, string>>;
+  readonly annotations: readonly Annotation[];
+  /** How much the image's provenance tells; undefined for none. */
+  readonly provenance: ProvenanceMode | undefined;
   /**
    * Path or web address of the Dockerfile; a path is of this machine where the context is a directory of it, else of the
    * context unless it is absolute. undefined looks for `Aegisfile`, then `Dockerfile` in the context.
@@ -33,7 +37,10 @@ export interface BuildRequest {
   readonly labels: Readonly<Record<string, string>>;
   readonly noCache: boolean;
   readonly isolation: Isolation;
+  /** The platform that is built, of several the one at hand. */
   readonly platform: Platform;
+  /** All that are wanted, at least one. */
+  readonly platforms: readonly Platform[];
   /** Fetch images that FROM names even if they are in the store. */
   readonly pull: boolean;
   /** Network of RUN steps that don't say. */
@@ -76,10 +83,14 @@ export interface ExtraHost {
 }
 
 export interface BuildResult {
-  /** Descriptor of the image's manifest. */
+  /** Descriptor of the image's manifest, or of the index above several. */
   readonly image: Descriptor;
+  /** The manifests and configs, by platform. */
+  readonly images: readonly WrittenPlatform[];
+  readonly facts: ProvenanceFacts;
+  /** Of the first platform. */
   readonly config: ImageConfig;
-  /** What `-q` prints and `--iidfile` holds: the digest of the manifest. */
+  /** What `-q` prints and `--iidfile` holds: the digest of the manifest or index. */
   readonly imageId: Digest;
   /** Normalised. */
   readonly names: readonly string[];

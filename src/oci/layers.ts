@@ -164,7 +164,10 @@ function clamped(entry: TreeEntry, seconds: number): TreeEntry {
   return sec > seconds || (sec === seconds && nsec > 0) ? { ...entry, mtime: { sec: seconds, nsec: 0 } } : entry;
 }
 
-async function createCompressor(write: (chunk: Uint8Array) => void, options: WriteLayerOptions): Promise<Compressor> {
+export async function createCompressor(
+  write: (chunk: Uint8Array) => void,
+  options: Pick<WriteLayerOptions, "compression" | "level">,
+): Promise<Compressor> {
   if (options.compression === "gzip") return createGzip(write, options.level);
   if (options.compression === "zstd") return await createZstd(write, options.level);
   return { write, drain: () => undefined, end: async () => undefined, abort: async () => undefined };

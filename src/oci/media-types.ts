@@ -57,3 +57,9 @@ export const layerTypes: Readonly<Record<Compression, string>> = {
   zstd: mediaTypes.ociLayerZstd,
   none: mediaTypes.ociLayer,
 };
+
+export const dockerLayerTypes: Readonly<Record<Compression, string>> = {
+  gzip: mediaTypes.dockerLayerGzip,
+  zstd: mediaTypes.dockerLayerZstd,
+  none: mediaTypes.dockerLayer,
+};

@@ -7,6 +7,14 @@ export async function exportTar(
   view: TreeView | undefined,
   put: (chunk: Uint8Array) => Promise<unknown>,
 ): Promise<void> {
+  await exportTars([{ view, under: "" }], put);
+}
+
+/** Several trees in one tar, each under a directory of its own. */
+export async function exportTars(
+  trees: readonly { readonly view: TreeView | undefined; readonly under: string }[],
+  put: (chunk: Uint8Array) => Promise<unknown>,
+): Promise<void> {
   let waiting: Uint8Array[] = [];
   const flush = async () => {
     const chunks = waiting;
@@ -15,7 +23,7 @@ export async function exportTar(
   };
   // Pieces are only lent.
   const encoder = createTarEncoder((chunk) => void waiting.push(Uint8Array.from(chunk)), flush);
-  if (view) await pushBelow(view, encoder);
+  for (const { view, under } of trees) await pushBelow(view, encoder, under);
   encoder.end();
   await flush();
 }

@@ -2,7 +2,7 @@
  * Read-only views of file trees: one disk, several as an overlay shows them, a directory of the host. They answer by exact
  * path; `resolvePath` follows symlinks, always inside of the view's own root.
  */
-import { type ByteString, decodeText } from "../support/brands.js";
+import { type ByteString, decodeText, encodeText } from "../support/brands.js";
 import { AegisError } from "../support/errors.js";
 import type { TreeEntry, TreeSink } from "../support/tree.js";
 import { followLinks, joinPath } from "../support/tree-paths.js";
@@ -72,14 +72,33 @@ export async function pushTree(view: TreeView, sink: TreeSink, top: ByteString =
   await visit(top);
 }
 
-/** Like `pushTree` for what is in the root directory, without the root directory itself. */
-export async function pushBelow(view: TreeView, sink: TreeSink): Promise<void> {
+/**
+ * Like `pushTree` for what is in the root directory, without the root directory itself. `under` names a directory that
+ * everything is put into instead, and that is made first.
+ */
+export async function pushBelow(view: TreeView | undefined, sink: TreeSink, under = ""): Promise<void> {
+  if (under !== "") sink.entry(directoryEntry(encodeText(under)));
+  if (!view) return;
+  const moved = (path: ByteString) => (under === "" ? path : (`${encodeText(under)}/${path}` as ByteString));
   await pushTree(view, {
     entry: (entry) => {
-      if (entry.path !== "") sink.entry(entry);
+      if (entry.path === "") return;
+      const target = entry.type === "hardlink" && entry.linkTarget !== undefined ? moved(entry.linkTarget) : undefined;
+      sink.entry({ ...entry, path: moved(entry.path), ...(target === undefined ? {} : { linkTarget: target }) });
     },
     data: (chunk) => sink.data(chunk),
     hole: (length) => sink.hole(length),
     drain: () => sink.drain(),
   });
 }
+
+/** As the reference makes the directories of platforms. */
+const directoryEntry = (path: ByteString): TreeEntry => ({
+  path,
+  type: "directory",
+  mode: 0o755,
+  uid: 0,
+  gid: 0,
+  size: 0,
+  mtime: { sec: 0, nsec: 0 },
+});

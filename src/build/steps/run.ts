@@ -1,8 +1,10 @@
 /** RUN: a command in the tree, through an executor; what it changed is the layer. */
 import { randomBytes } from "node:crypto";
+import type { Platform } from "../../oci/types.js";
 import type { ByteString } from "../../support/brands.js";
 import type { TreeSink } from "../../support/tree.js";
 import type { BuildEnvironment } from "../environment.js";
+import { checkRunnable } from "../executors/foreign.js";
 import type { RunMountSpec } from "../executors/types.js";
 import type { StepHandle } from "../progress.js";
 import type { RootStack } from "../roots.js";
@@ -29,6 +31,8 @@ export interface RunInput {
   readonly hostname: string;
   readonly mounts: readonly StepMount[];
   readonly platform: string;
+  /** What the programs of the tree are built for. */
+  readonly programs: Platform;
   readonly epoch: number | undefined;
   /** Where the instruction stands, for the message when it fails. */
   readonly excerpt: string;
@@ -85,6 +89,7 @@ async function execute(
 ): Promise<void> {
   const { request } = environment;
   const executor = await environment.executor();
+  await checkRunnable(input.programs, executor.name, input.excerpt);
   const lowers = executor.stacksScratch ? await roots.lowers() : await roots.imageDisks();
   const view = await roots.lookups();
   const user = await resolveUser(view, input.user);

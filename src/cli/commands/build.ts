@@ -33,12 +33,22 @@ export default class BuildCommand extends AegisCommand {
   buildArgs = Option.Array("--build-arg", [], { description: "value of an ARG, NAME=value or NAME (repeatable)" });
   labels = Option.Array("--label", [], { description: "label of the image, key=value (repeatable)" });
   target = Option.String("--target", { description: "stage to build, the last one by default" });
-  platform = Option.String("--platform", { description: "platform of the image: linux/amd64, linux/arm64" });
+  platforms = Option.Array("--platform", [], {
+    description: "platforms of the image, linux/amd64,linux/arm64; this machine's by itself (repeatable)",
+  });
   buildContexts = Option.Array("--build-context", [], {
     description:
       "another tree or image by name: name=DIR, a git or web address, docker-image://REF, oci-layout://DIR:TAG (repeatable)",
   });
-  annotations = Option.Array("--annotation", [], { description: "annotation of the manifest, key=value (repeatable)" });
+  annotations = Option.Array("--annotation", [], {
+    description:
+      "annotation, key=value, of the manifest or of what stands before a colon: manifest[linux/arm64],index:key=value (repeatable)",
+  });
+  provenance = Option.String("--provenance", {
+    description: "attach how the image was made: true, false, mode=min or mode=max (false)",
+  });
+  sbom = Option.String("--sbom", { description: "attach a list of what is in the image: only false is possible" });
+  attest = Option.Array("--attest", [], { description: "attestation, type=provenance[,mode=max] (repeatable)" });
   noCacheFilter = Option.Array("--no-cache-filter", [], {
     description: "stages whose steps are run again (repeatable)",
   });
@@ -90,7 +100,10 @@ export default class BuildCommand extends AegisCommand {
         buildContexts: this.buildContexts,
         annotations: this.annotations,
         noCacheFilter: this.noCacheFilter,
-        platform: this.platform,
+        platforms: this.platforms,
+        provenance: this.provenance,
+        sbom: this.sbom,
+        attest: this.attest,
         pull: this.pull,
         noCache: this.noCache,
         network: this.network,
@@ -123,12 +136,9 @@ export default class BuildCommand extends AegisCommand {
       await reporter.end(failed);
       if (this.iidfile !== undefined) await replaceFile(this.iidfile, result.imageId, { mode: 0o644 });
       if (this.metadataFile !== undefined) {
-        const metadata = {
-          "containerimage.digest": result.image.digest,
-          "containerimage.descriptor": result.image,
-          "image.name": result.names.join(","),
-        };
-        await replaceFile(this.metadataFile, `${JSON.stringify(metadata, null, 2)}\n`, { mode: 0o644 });
+        const { buildMetadata } = await import("../../build/metadata.js");
+        const text = `${JSON.stringify(buildMetadata(result), null, 2)}\n`;
+        await replaceFile(this.metadataFile, text, { mode: 0o644 });
       }
       if (this.json || mode === "quiet") {
         const { imageId, names, steps, cachedSteps } = result;

@@ -9,7 +9,13 @@ import { documentKind, parseIndex, parseManifest } from "../documents.js";
 import { formatReference, parseReference } from "../references.js";
 import { openBlob, readBlob } from "../store/blobs.js";
 import { reachable } from "../store/images.js";
-import { initialiseLayout, nameAnnotation, refNameAnnotation, updateLayout } from "../store/layout.js";
+import {
+  initialiseLayout,
+  type LayoutEntry,
+  nameAnnotation,
+  refNameAnnotation,
+  updateLayout,
+} from "../store/layout.js";
 import { type ImageStore, imageNotFound, openImageStore } from "../store.js";
 import { readChunks } from "../tar/decode.js";
 import type { Descriptor } from "../types.js";
@@ -147,19 +153,36 @@ export async function saveLayoutDirectory(
   references: readonly string[],
   { directory, name }: LayoutReference,
 ): Promise<void> {
+  const entries: LayoutEntry[] = [];
+  for (const text of references) {
+    const record = await store.find(text);
+    if (!record) throw imageNotFound(text);
+    entries.push({ target: record.target, name: name ?? record.names.find((it) => it === normalised(text)) });
+  }
+  await addToLayout(store, directory, entries);
+}
+
+/**
+ * Adds manifests and indexes of the store to a layout; what had one of their names there loses it. `refName` gives the name
+ * by which skopeo picks an image, the full one unless told.
+ */
+export async function addToLayout(
+  store: ImageStore,
+  directory: string,
+  added: readonly LayoutEntry[],
+  refName?: (name: string) => string,
+): Promise<void> {
   await initialiseLayout(directory);
-  const target = await openImageStore(directory);
+  const layout = await openImageStore(directory);
   try {
-    for (const text of references) {
-      const record = await store.find(text);
-      if (!record) throw imageNotFound(text);
-      for (const digest of await reachable(store.root, record.target.digest, record.target.mediaType)) {
-        if (await store.hasBlob(digest)) await copyInto(target, store, digest);
+    for (const { target, name } of added) {
+      for (const digest of await reachable(store.root, target.digest, target.mediaType)) {
+        if (await store.hasBlob(digest)) await copyInto(layout, store, digest);
       }
-      await enter(directory, record.target, name ?? record.names.find((it) => it === normalised(text)));
+      await enter(directory, target, name, refName);
     }
   } finally {
-    await target.close();
+    await layout.close();
   }
 }
 
@@ -201,9 +224,12 @@ async function copyInto(layout: ImageStore, store: ImageStore, digest: Digest): 
   }
 }
 
-async function enter(directory: string, target: Descriptor, name: string | undefined): Promise<void> {
-  await updateLayout(directory, (entries) => [
-    ...entries.filter((it) => it.name !== name || (name === undefined && it.target.digest !== target.digest)),
-    { target, name },
-  ]);
+async function enter(
+  directory: string,
+  target: Descriptor,
+  name: string | undefined,
+  refName?: (name: string) => string,
+): Promise<void> {
+  const stays = (it: LayoutEntry) => it.name !== name || (name === undefined && it.target.digest !== target.digest);
+  await updateLayout(directory, (entries) => [...entries.filter(stays), { target, name }], refName);
 }

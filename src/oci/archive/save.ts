@@ -16,7 +16,7 @@ import { type ImageStore, imageNotFound } from "../store.js";
 import { readChunks } from "../tar/decode.js";
 import { encodeHeader } from "../tar/encode.js";
 import { paddingOf } from "../tar/format.js";
-import type { Platform } from "../types.js";
+import type { Platform, StoredImage } from "../types.js";
 
 export interface SaveOptions {
   /** Only this platform of an image that has several; without it everything that is in the store. */
@@ -32,10 +32,30 @@ export async function* saveArchive(
   references: readonly string[],
   options: SaveOptions = {},
 ): AsyncGenerator<Uint8Array> {
-  const { entries, digests, docker } = await plan(store, references, options);
+  const targets: SavedTarget[] = [];
+  for (const text of references) {
+    const record = await store.find(text);
+    const image = await store.resolve(text, options);
+    if (!record || (options.platform && !image)) throw imageNotFound(text);
+    const name = record.names.find((it) => it === tryNormalise(text));
+    targets.push({ target: options.platform && image ? image.target : record.target, name, image });
+  }
+  yield* archiveOf(store, targets);
+}
+
+/** A manifest or index of the store, whether it is entered there or not, and the name it gets in the archive. */
+export interface SavedTarget extends LayoutEntry {
+  /** The image that docker's own format takes for it, if there is one. */
+  readonly image: Pick<StoredImage, "target" | "manifest"> | undefined;
+}
+
+/** The archive of these. */
+export async function* archiveOf(store: ImageStore, targets: readonly SavedTarget[]): AsyncGenerator<Uint8Array> {
+  const { digests, docker } = await plan(store, targets);
   yield* directory("blobs");
   yield* directory("blobs/sha256");
   for (const digest of [...digests].sort()) yield* blob(store, digest);
+  const entries = targets.map(({ target, name }) => ({ target, name }));
   yield* text(
     "index.json",
     encodeLayout(entries, (name) => parseReference(name).tag ?? name),
@@ -51,17 +71,10 @@ interface DockerItem {
   readonly Layers: readonly string[];
 }
 
-async function plan(store: ImageStore, references: readonly string[], options: SaveOptions) {
-  const entries: LayoutEntry[] = [];
+async function plan(store: ImageStore, targets: readonly SavedTarget[]) {
   const digests = new Set<Digest>();
   const docker = new Map<Digest, DockerItem>();
-  for (const text of references) {
-    const record = await store.find(text);
-    const image = await store.resolve(text, options);
-    if (!record || (options.platform && !image)) throw imageNotFound(text);
-    const name = record.names.find((it) => it === tryNormalise(text));
-    const target = options.platform && image ? image.target : record.target;
-    entries.push(name === undefined ? { target } : { target, name });
+  for (const { target, name, image } of targets) {
     for (const digest of await reachable(store.root, target.digest, target.mediaType)) {
       if (await store.hasBlob(digest)) digests.add(digest);
     }
@@ -75,7 +88,7 @@ async function plan(store: ImageStore, references: readonly string[], options: S
     if (name !== undefined) item.RepoTags.push(familiarName(name));
     docker.set(image.target.digest, item);
   }
-  return { entries, digests, docker: [...docker.values()] };
+  return { digests, docker: [...docker.values()] };
 }
 
 function tryNormalise(text: string): string | undefined {

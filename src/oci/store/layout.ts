@@ -65,10 +65,11 @@ function entryOf(descriptor: Descriptor): LayoutEntry {
 export async function updateLayout(
   root: string,
   change: (entries: readonly LayoutEntry[]) => readonly LayoutEntry[] | undefined,
+  refName?: (name: string) => string,
 ): Promise<void> {
   await withLock(path.join(root, ".lock"), async () => {
     const changed = change(await readLayout(root));
-    if (changed) await replaceFile(path.join(root, "index.json"), encodeLayout(changed), { mode: 0o644 });
+    if (changed) await replaceFile(path.join(root, "index.json"), encodeLayout(changed, refName), { mode: 0o644 });
   });
 }
 

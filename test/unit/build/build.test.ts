@@ -379,9 +379,9 @@ describe("the image's config", () => {
   });
 
   it("takes a base image that is there for another platform only, and says so", async () => {
-    await sandbox.build("FROM scratch\nENV A=b\n", { tags: ["other"], platform: "linux/s390x" });
-    const built = await sandbox.build("FROM other\nLABEL a=$A\n", { platform: "linux/arm64" });
-    expect(built.config.architecture).toBe("s390x");
+    await sandbox.build("FROM scratch\nENV A=b\n", { tags: ["other"], platforms: ["linux/s390x"] });
+    const built = await sandbox.build("FROM other\nLABEL a=$A\n", { platforms: ["linux/arm64"] });
+    expect(built.config.architecture).toBe("arm64");
     expect(built.events).toContainEqual({
       type: "warning",
       rule: "InvalidBaseImagePlatform",

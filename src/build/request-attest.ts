@@ -1,0 +1,49 @@
+/** `--provenance`, `--sbom` and `--attest`. */
+import { AegisError } from "../support/errors.js";
+import type { ProvenanceMode } from "./export/provenance.js";
+import { parseFields } from "./request-secrets.js";
+
+export interface AttestFlags {
+  readonly provenance: string | undefined;
+  readonly sbom: string | undefined;
+  readonly attest: readonly string[];
+}
+
+/** undefined: none is made, which is so unless it is asked for. @throws AegisError USAGE, SBOM_UNSUPPORTED */
+export function provenanceMode(flags: AttestFlags): ProvenanceMode | undefined {
+  let mode: ProvenanceMode | undefined;
+  const words = [
+    ...flags.attest,
+    ...(flags.provenance === undefined ? [] : [shorthand("provenance", flags.provenance)]),
+    ...(flags.sbom === undefined ? [] : [shorthand("sbom", flags.sbom)]),
+  ];
+  for (const word of words) {
+    const { type, disabled, mode: wanted = "min" } = parseFields(word);
+    const off = disabled !== undefined && disabled !== "false";
+    if (type === "sbom") {
+      if (off) continue;
+      throw new AegisError("SBOM_UNSUPPORTED", "aegis makes no SBOM of what it builds", {
+        hint: "scan the finished image instead: -o type=oci,dest=image.tar, and give that to a scanner such as syft",
+      });
+    }
+    if (type !== "provenance") throw usage(`"${type ?? ""}" is no type of attestation`, "use type=provenance");
+    if (wanted !== "min" && wanted !== "max")
+      throw usage(`provenance has no mode "${wanted}"`, "use mode=min or mode=max");
+    mode = off ? undefined : wanted;
+  }
+  return mode;
+}
+
+/** `true`, `false` or fields. */
+function shorthand(type: string, value: string): string {
+  if (/^(1|t|true)$/i.test(value)) return `type=${type}`;
+  if (/^(0|f|false)$/i.test(value)) return `type=${type},disabled=true`;
+  if (/^(min|max)$/.test(value) && type === "provenance") return `type=${type},mode=${value}`;
+  if (value.includes("=")) return `type=${type},${value}`;
+  throw usage(
+    `--${type} can't be "${value}"`,
+    `write --${type}=true, --${type}=false${type === "provenance" ? " or --provenance=mode=max" : ""}`,
+  );
+}
+
+const usage = (message: string, hint: string) => new AegisError("USAGE", message, { hint });
