@@ -1,7 +1,10 @@
 /** What a bench measures of aegis itself, each in a process of its own: `node task.mjs NAME WORDS...` prints JSON. */
 import { readFile, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { beginImage } from "../../src/oci/ensure.js";
 import { writeLayer } from "../../src/oci/layers.js";
+import { pullImage } from "../../src/oci/registry/pull.js";
+import { pushImage } from "../../src/oci/registry/push.js";
 import { openImageStore } from "../../src/oci/store.js";
 import { ensureRootDisks, type RootImage } from "../../src/rootfs/disks.js";
 import { createWritableDisk } from "../../src/rootfs/writable.js";
@@ -66,6 +69,39 @@ const tasks: Readonly<Record<string, () => Promise<() => Promise<Facts>>>> = {
       const { size, blocks } = await stat(top.path);
       await store.close();
       return { disks: disks.lowers.length, size, allocated: blocks * 512 };
+    };
+  },
+
+  /** NAME: what `aegis run` does before it boots: pulls, and makes disks of the layers while they arrive. */
+  async pull() {
+    const store = await openImageStore(home.images);
+    return async () => {
+      const { image, layerReady, finished } = await beginImage(store, words[0]!, { pull: "always" });
+      const { config, manifest } = image;
+      const disks = ensureRootDisks(home, store, { config, layers: manifest.layers }, { layerReady });
+      await Promise.all([disks, finished]);
+      await store.close();
+      return { layers: manifest.layers.length };
+    };
+  },
+
+  /** NAME: only fetches it. */
+  async fetch() {
+    const store = await openImageStore(home.images);
+    return async () => {
+      await pullImage(store, words[0]!);
+      await store.close();
+      return {};
+    };
+  },
+
+  /** NAME, under which the store has it. */
+  async push() {
+    const store = await openImageStore(home.images);
+    return async () => {
+      await pushImage(store, words[0]!);
+      await store.close();
+      return {};
     };
   },
 

@@ -10,6 +10,8 @@ import path from "node:path";
 export interface RegistryServer extends AsyncDisposable {
   /** `127.0.0.1:PORT`. */
   readonly host: string;
+  /** Where it keeps everything; may be emptied at any time. */
+  readonly storage: string;
 }
 
 export interface TestCertificates extends AsyncDisposable {
@@ -121,7 +123,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
     await stop();
     throw error;
   }
-  return { host: `127.0.0.1:${port}`, [Symbol.asyncDispose]: stop };
+  return { host: `127.0.0.1:${port}`, storage: path.join(directory, "docker"), [Symbol.asyncDispose]: stop };
 }
 
 async function freePort(): Promise<number> {
