@@ -68,10 +68,12 @@ export const registryOptions = (home: AegisHome): RegistryOptions => ({
 
 /** Images that instances were made from and layers that cached build steps lead to; collection leaves them alone. */
 export async function neededDigests(home: AegisHome): Promise<readonly Digest[]> {
-  const [{ listInstances }, { cachedLayers }] = await Promise.all([
-    import("../instance/store.js"),
-    import("../build/cache/steps.js"),
-  ]);
-  const instances = await listInstances(home);
-  return [...instances.map(({ config }) => parseDigest(config.image.digest)), ...(await cachedLayers(home))];
+  const { cachedLayers } = await import("../build/cache/steps.js");
+  return [...(await instanceDigests(home)), ...(await cachedLayers(home))];
+}
+
+/** Images that instances were made from. */
+export async function instanceDigests(home: AegisHome): Promise<readonly Digest[]> {
+  const { listInstances } = await import("../instance/store.js");
+  return (await listInstances(home)).map(({ config }) => parseDigest(config.image.digest));
 }

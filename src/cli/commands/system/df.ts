@@ -7,8 +7,9 @@ export default class SystemDfCommand extends AegisCommand {
   static override paths = [["system", "df"]];
   static override usage = Command.Usage({
     details: `
-      SIZE is what is allocated on disk. RECLAIMABLE counts images that "prune -a" would remove, image disks that neither
-      an instance nor an image needs (they are made again when wanted), and instances that are down.
+      SIZE is what is allocated on disk; layers that several images share count once. RECLAIMABLE is what "prune -a" would
+      free (images that no instance uses, their disks, the build cache), and instances that are down. With -v, SHARED is
+      what other images have as well.
     `,
   });
 
