@@ -12,6 +12,7 @@ const exclude = [...configDefaults.exclude, ...(process.getuid?.() === 0 ? [] : 
 /** Unit tests need no VM and no root; interop tests use other people's tools; vm tests boot real guests. */
 export default defineConfig({
   test: {
+    globalSetup: "scripts/build-threads.mjs",
     projects: [
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 20_000, hookTimeout: 60_000, server } },
       {

@@ -12,6 +12,7 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
+import { buildThreads } from "./build-threads.mjs";
 
 const root = new URL("..", import.meta.url).pathname;
 const { values, positionals } = parseArgs({
@@ -55,6 +56,7 @@ try {
     packages: "external",
     logLevel: "warning",
   });
+  await buildThreads(bundles);
   const bench = { root, scratch, heavy: values.heavy, repeat: Number(values.repeat), task: `${bundles}/task.mjs` };
   const results = [];
   for (const name of known) {

@@ -3,9 +3,10 @@ import { createHash } from "node:crypto";
 import type { DiffId } from "../support/brands.js";
 import { AegisError } from "../support/errors.js";
 import type { TreeEntry, TreeSink } from "../support/tree.js";
-import { decompress } from "./compression/decompress.js";
 import { type Compressor, createGzip } from "./compression/gzip.js";
 import { createZstd } from "./compression/zstd.js";
+import { decodeBlob } from "./decode/blob.js";
+import type { DecodeThreads } from "./decode/threads.js";
 import { type Compression, layerCompression, layerTypes } from "./media-types.js";
 import { damaged } from "./store/blobs.js";
 import type { ImageStore } from "./store.js";
@@ -18,12 +19,77 @@ export interface ReadLayerOptions {
   readonly signal?: AbortSignal | undefined;
   /** The diff id that the image's config promises. */
   readonly diffId?: DiffId | undefined;
+  /** Large blobs are decoded there, from the moment the layer is opened. */
+  readonly threads?: DecodeThreads | undefined;
+  /** Decoded bytes that a thread may be ahead. */
+  readonly aheadBytes?: number | undefined;
 }
 
 export interface LayerIdentity {
   readonly diffId: DiffId;
   /** Bytes of the uncompressed tar. */
   readonly size: number;
+}
+
+/** A stored layer that is open for one reading. */
+export interface OpenLayer extends AsyncDisposable {
+  /** As `readLayer`. */
+  read(sink: TreeSink): Promise<LayerIdentity>;
+}
+
+/** A smaller blob is decoded before a thread has started. */
+const smallBlob = 2 << 20;
+/** Plain bytes come faster than they can be merged: more of them at hand would only take memory. */
+const plainAhead = 8 << 20;
+
+/** Opens a layer and, where a thread decodes it, starts that. @throws AegisError BLOB_MISSING, LAYER_TYPE_UNKNOWN */
+export async function openLayer(
+  store: Pick<ImageStore, "openBlob">,
+  descriptor: Descriptor,
+  { signal, diffId, threads, aheadBytes = 4 << 20 }: ReadLayerOptions = {},
+): Promise<OpenLayer> {
+  // A known diff id vouches for the content; without one the blob's own digest has to.
+  const request = { compression: layerCompression(descriptor.mediaType), hashBlob: diffId === undefined };
+  const file = await store.openBlob(descriptor.digest);
+  const ahead = request.compression === "none" ? Math.min(aheadBytes, plainAhead) : aheadBytes;
+  const thread = descriptor.size < smallBlob ? undefined : threads?.decode(file, { ...request, aheadBytes: ahead });
+  return {
+    async read(sink) {
+      const decoder = createTarDecoder(withoutAufsMetadata(sink));
+      const pieces = thread ? thread.pieces() : decodeBlob(readChunks(file), request);
+      const take = (piece: Uint8Array) => {
+        signal?.throwIfAborted();
+        decoder.write(piece);
+        return sink.drain();
+      };
+      const facts = await forEachPiece(pieces, take);
+      decoder.end();
+      if (facts.digest !== undefined && facts.digest !== descriptor.digest) throw damaged(descriptor.digest);
+      checkDiffId(facts.diffId, diffId);
+      return { diffId: facts.diffId, size: facts.size };
+    },
+    async [Symbol.asyncDispose]() {
+      await thread?.stop();
+      await file.close();
+    },
+  };
+}
+
+async function forEachPiece<T>(
+  pieces: AsyncGenerator<Uint8Array, T>,
+  take: (piece: Uint8Array) => Promise<void> | undefined,
+): Promise<T> {
+  try {
+    for (;;) {
+      const { value, done } = await pieces.next();
+      if (done) return value;
+      const full = take(value);
+      if (full) await full;
+    }
+  } catch (error) {
+    await pieces.return(undefined as T);
+    throw error;
+  }
 }
 
 /**
@@ -37,30 +103,8 @@ export async function readLayer(
   sink: TreeSink,
   options: ReadLayerOptions = {},
 ): Promise<LayerIdentity> {
-  const compression = layerCompression(descriptor.mediaType);
-  const tarHash = createHash("sha256");
-  // A known diff id vouches for the content; without one the blob's own digest has to.
-  const blobHash = compression !== "none" && options.diffId === undefined ? createHash("sha256") : undefined;
-  let size = 0;
-  const file = await store.openBlob(descriptor.digest);
-  try {
-    const decoder = createTarDecoder(withoutAufsMetadata(sink));
-    const bytes = readChunks(file, options.signal);
-    for await (const chunk of decompress(blobHash ? hashed(bytes, blobHash) : bytes, compression)) {
-      tarHash.update(chunk);
-      size += chunk.length;
-      decoder.write(chunk);
-      await sink.drain();
-    }
-    decoder.end();
-  } finally {
-    await file.close();
-  }
-  const diffId = `sha256:${tarHash.digest("hex")}` as DiffId;
-  const digest = blobHash ? `sha256:${blobHash.digest("hex")}` : compression === "none" ? diffId : undefined;
-  if (digest !== undefined && digest !== descriptor.digest) throw damaged(descriptor.digest);
-  checkDiffId(diffId, options.diffId);
-  return { diffId, size };
+  await using layer = await openLayer(store, descriptor, options);
+  return await layer.read(sink);
 }
 
 /** @throws AegisError DIFF_ID_MISMATCH */
@@ -70,16 +114,6 @@ export function checkDiffId(found: DiffId, expected: DiffId | undefined): void {
     hint: "the image is inconsistent; make or fetch it again",
     details: { found, expected },
   });
-}
-
-async function* hashed(
-  source: AsyncIterable<Uint8Array>,
-  hash: { update(bytes: Uint8Array): unknown },
-): AsyncGenerator<Uint8Array> {
-  for await (const chunk of source) {
-    hash.update(chunk);
-    yield chunk;
-  }
 }
 
 function withoutAufsMetadata(sink: TreeSink): TreeSink {

@@ -1,9 +1,10 @@
 /** Feeds a stack of stored layers to a merger: decoded side by side, merged in order, verified before anything counts. */
-import { readLayer } from "../oci/layers.js";
+import { availableParallelism } from "node:os";
+import { createDecodeThreads } from "../oci/decode/threads.js";
+import { type OpenLayer, openLayer } from "../oci/layers.js";
 import type { ImageStore } from "../oci/store.js";
 import type { Descriptor } from "../oci/types.js";
 import type { DiffId } from "../support/brands.js";
-import { createLayerBuffer, type LayerBuffer } from "./layer-buffer.js";
 import type { LayerMerger } from "./merge.js";
 
 export interface StackLayer {
@@ -17,8 +18,8 @@ export interface StreamOptions {
   readonly layerReady?: ((descriptor: Descriptor) => Promise<void>) | undefined;
 }
 
-/** Layers decoded at the same time: the one whose turn it is and one ahead keep two cores busy. */
-const window = 2;
+/** Layers decoded at the same time: the one whose turn it is, and as many ahead as there are processors for them. */
+const window = Math.min(Math.max(availableParallelism(), 2), 4);
 /** Bytes of decoded layers that wait for their turn, in all. */
 const lookAhead = 64 << 20;
 
@@ -31,34 +32,33 @@ export async function streamLayers(
 ): Promise<void> {
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
-  const budget = { left: lookAhead };
-  const running: { readonly buffer: LayerBuffer; readonly done: Promise<unknown> }[] = [];
+  await using threads = createDecodeThreads();
+  const opening: Promise<OpenLayer>[] = [];
 
-  function start(layer: StackLayer): void {
-    const buffer = createLayerBuffer(merger, budget);
-    const decode = async () => {
-      await options.layerReady?.(layer.descriptor);
+  function start({ descriptor, diffId }: StackLayer): void {
+    const open = async () => {
+      await options.layerReady?.(descriptor);
       signal.throwIfAborted();
-      await readLayer(store, layer.descriptor, buffer, { signal, diffId: layer.diffId });
+      return await openLayer(store, descriptor, { signal, diffId, threads, aheadBytes: lookAhead / window });
     };
-    const done = decode();
+    const opened = open();
     // Its failure is met when its turn comes; until then it must not count as unhandled.
-    done.catch(() => undefined);
-    running.push({ buffer, done });
+    opened.catch(() => undefined);
+    opening.push(opened);
   }
 
   try {
     for (let index = 0; index < layers.length; index++) {
-      while (running.length < Math.min(index + window, layers.length)) start(layers[running.length]!);
-      const { buffer, done } = running[index]!;
+      while (opening.length < Math.min(index + window, layers.length)) start(layers[opening.length]!);
+      await using layer = await opening[index]!;
       merger.beginLayer();
-      await buffer.open();
-      await done;
+      await layer.read(merger);
       await merger.endLayer();
     }
   } finally {
     stop.abort();
-    for (const { buffer } of running) buffer.discard();
-    await Promise.allSettled(running.map(({ done }) => done));
+    for (const opened of await Promise.allSettled(opening)) {
+      if (opened.status === "fulfilled") await opened.value[Symbol.asyncDispose]();
+    }
   }
 }

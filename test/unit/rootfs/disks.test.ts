@@ -1,4 +1,4 @@
-import { chmod, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ensureRootDisks } from "../../../src/rootfs/disks.js";
@@ -121,6 +121,16 @@ describe("what can go wrong", () => {
     await chmod(blob, 0o600);
     await writeFile(blob, "not a layer");
     await expect(ensureRootDisks(test.home, test.store, image)).rejects.toMatchObject({ name: "AegisError" });
+    expect([...(await readdir(test.home.disks)), ...(await readdir(test.home.tmp))]).toEqual([]);
+  });
+
+  it("a large layer that is not what its digest says leaves no disk behind", async () => {
+    const image = await test.image([files({ a: "1" }), files({ b: noise(4 << 20) }), files({ c: noise(3 << 20) })]);
+    const blob = test.store.blobPath(image.layers[1]!.digest);
+    await chmod(blob, 0o600);
+    const bytes = await readFile(blob);
+    await writeFile(blob, bytes.fill(0x21, 1 << 20, (1 << 20) + 8));
+    await expect(ensureRootDisks(test.home, test.store, image)).rejects.toMatchObject({ code: "BLOB_DAMAGED" });
     expect([...(await readdir(test.home.disks)), ...(await readdir(test.home.tmp))]).toEqual([]);
   });
 
