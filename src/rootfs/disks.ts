@@ -22,6 +22,7 @@ import {
   layerStack,
 } from "./chains.js";
 import { openDisk } from "./disk-tree.js";
+import { syncingEarly } from "./early-sync.js";
 import { type StackLayer, type StreamOptions, streamLayers } from "./layer-stream.js";
 import { LayerMerger, type LowerTree, NotADelta } from "./merge.js";
 import type { ImageDisk, RootDisks } from "./types.js";
@@ -103,10 +104,12 @@ async function assemble(
   lower?: LowerTree,
 ): Promise<void> {
   await using writer = createExt4Writer({ fd }, { uuid: diskUuid(disk) });
-  const merger = new LayerMerger(writer, lower);
+  await using target = syncingEarly(writer, fd);
+  const merger = new LayerMerger(target, lower);
   await streamLayers(store, layers, merger, options);
-  await merger.finish();
+  merger.finish();
   await writer.finish();
+  await target.settle();
 }
 
 /** Runs `fill` for a disk that is missing, in one process at a time. */

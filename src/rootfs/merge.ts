@@ -39,7 +39,7 @@ export class LayerMerger implements TreeSink {
   /** Whether content belongs to an entry that was passed on. */
   #passing = false;
   /** Of the entry before: most entries share their directory with it. */
-  #lastDirectory: { readonly path: ByteString; readonly node: MergeNode } | undefined;
+  #lastDirectory: LastDirectory | undefined;
   /** Files of the disk below, by their path there, that wait for the end of the layer to be copied up. */
   readonly #copyUps = new Map<ByteString, CopyUp>();
   /** Which of them a new name stands for. */
@@ -111,14 +111,16 @@ export class LayerMerger implements TreeSink {
     }
     const [directory, name] = splitPath(entry.path);
     const parent = this.#directory(directory, entry);
-    const path = directory === "" ? name : joinPath(pathOf(parent), name);
+    // Where its parent was reached through symlinks, the entry is elsewhere than it says.
+    const isMoved = directory !== "" && this.#lastDirectory!.isMoved;
+    const path = isMoved ? joinPath(pathOf(parent), name) : entry.path;
     const node = childOf(parent, name);
     if (entry.type === "hardlink" && entry.linkTarget === path && node && node.kind !== "gone") return;
     if (node && node.kind !== "gone" && !(node.kind === "directory" && entry.type === "directory")) {
       this.#drop(node, path);
     }
     const placed = node ?? addChild(parent, name, "other", this.#layer);
-    const moved = path === entry.path ? entry : { ...entry, path };
+    const moved = isMoved ? { ...entry, path } : entry;
     if (entry.type === "hardlink") this.#link(placed, moved);
     else this.#push(placed, moved);
   }
@@ -247,7 +249,7 @@ export class LayerMerger implements TreeSink {
     if (this.#lastDirectory?.path === path) return this.#lastDirectory.node;
     const found = this.#find(path, child?.mtime ?? { sec: 0, nsec: 0 });
     const node = found!.node!;
-    this.#lastDirectory = { path, node };
+    this.#lastDirectory = { path, node, isMoved: found!.path !== path };
     return node;
   }
 
@@ -348,6 +350,13 @@ export class LayerMerger implements TreeSink {
       else if (below.type === "directory") this.#leaveMarks(child, lower);
     }
   }
+}
+
+interface LastDirectory {
+  readonly path: ByteString;
+  readonly node: MergeNode;
+  /** It was reached through symlinks: its real path is another one. */
+  readonly isMoved: boolean;
 }
 
 interface FoundDirectory {
