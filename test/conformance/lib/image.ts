@@ -132,7 +132,10 @@ export function recordedOf(image: ReadImage, item: ConformanceCase, baseOfCases:
     copies || name === "etc" ? line.replace(/^(directory \S+ \S+) \S+/, "$1 -") : line;
   const gone = [...(base?.tree.keys() ?? [])].filter((name) => !image.tree.has(name)).map((name) => `- ${name}`);
   const lines = [...image.tree]
-    .filter(([name, line]) => base?.tree.get(name) !== line)
+    .filter(([name, line]) => {
+      const before = base?.tree.get(name);
+      return before !== line && !(name === "etc" && before && shown(name, before) === shown(name, line));
+    })
     .map(([name, line]) => `${name} ${shown(name, line)}`);
   const timed = hasFixedTimes(item);
   const untimed = <T extends object>(it: T): T =>
