@@ -1,5 +1,6 @@
 /** The finished image: config and manifest in the store, its disks, and the note which image this directory built last. */
 import { existsSync } from "node:fs";
+import path from "node:path";
 import { hostPlatform, isServedBy } from "../oci/platforms.js";
 import type { HistoryEntry, ImageConfig, Platform, RuntimeConfig } from "../oci/types.js";
 import { datedHistory } from "./draft.js";
@@ -54,8 +55,9 @@ export async function finishBuild(environment: BuildEnvironment, outcome: BuildO
     const { deliver } = await import("./export/deliver.js");
     for (const output of request.outputs) await deliver(environment, output, delivery);
   }
-  if (request.context?.type === "directory")
-    await recordLastBuild(home, request.context.path, { image: written.target.digest, name: request.tags[0] });
+  const context = request.context?.type === "directory" ? request.context.path : request.directory;
+  const last = { image: written.target.digest, name: request.tags[0] ?? path.basename(context) };
+  for (const directory of new Set([context, request.directory])) await recordLastBuild(home, directory, last);
   return {
     image: written.target,
     images: written.images,

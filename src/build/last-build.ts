@@ -1,4 +1,4 @@
-/** What was built last for a directory: `run` without an image takes it. */
+/** What was built last from or in a directory: `run` without an image takes it. */
 import { createHash } from "node:crypto";
 import { mkdir, realpath } from "node:fs/promises";
 import path from "node:path";
@@ -8,7 +8,8 @@ import type { AegisHome } from "../support/home.js";
 export interface LastBuild {
   /** Digest of the manifest. */
   readonly image: string;
-  readonly name?: string | undefined;
+  /** Its first name, or that of the context's directory. */
+  readonly name: string;
 }
 
 const lastBuildFile = async (home: AegisHome, directory: string): Promise<string> => {

@@ -85,6 +85,7 @@ export function buildRequest(
   return {
     request: {
       context,
+      directory: process.cwd(),
       file: flags.file === standardInput ? undefined : flags.file,
       text: streams.text,
       contexts: Object.fromEntries(flags.buildContexts.map(namedContextOf)),

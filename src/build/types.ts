@@ -13,6 +13,8 @@ export type Isolation = "auto" | "vm" | "container";
 export interface BuildRequest {
   /** The build context; undefined for none. */
   readonly context: ContextSource | undefined;
+  /** Where the build was asked for: `run` without an image takes it there, and in its context. */
+  readonly directory: string;
   /** The Dockerfile's text, when it does not come from a file (`-f -`). */
   readonly text?: Uint8Array | undefined;
   /**

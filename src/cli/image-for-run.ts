@@ -1,5 +1,4 @@
 /** The image that `run` was asked for: by name, or the one that was built last for this directory; with its disks. */
-import path from "node:path";
 import { type LastBuild, readLastBuild } from "../build/last-build.js";
 import { imageSettings } from "../instance/image-settings.js";
 import type { RunRequest } from "../instance/start.js";
@@ -37,7 +36,7 @@ export async function findImage(
   try {
     const { image, root } = await present(home, store, wanted, asked, platform);
     const request = {
-      reference: asked.reference ?? last!.name ?? path.basename(process.cwd()),
+      reference: asked.reference ?? last!.name,
       image,
       root,
       settings: imageSettings(image.config.config?.Labels),

@@ -28,7 +28,7 @@ export default class RunCommand extends AegisCommand {
   static override paths = [["run"]];
   static override passThrough = true;
   static override usage = Command.Usage({
-    details: `Without an image, runs the one that "aegis build" made last for this directory.
+    details: `Without an image, runs the one that "aegis build" made last in, or from, this directory.
       Without --name the instance is called after its image: run again after a stop and it is the same instance with the
       same disk. If the image's layers have changed since, it gets a new disk, and the old one is kept for one
       "aegis start --rollback". With --rm it is removed when it ends.`,

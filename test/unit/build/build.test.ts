@@ -16,6 +16,7 @@ import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { pruneBuildCache } from "../../../src/build/cache/prune.js";
+import { readLastBuild } from "../../../src/build/last-build.js";
 import { BuildSandbox } from "../../helpers/build-sandbox.js";
 
 let sandbox: BuildSandbox;
@@ -421,6 +422,18 @@ describe("outputs", () => {
       code: "USAGE",
     });
   });
+});
+
+it("the last image is remembered for its context, and for where it was asked for", async () => {
+  const untagged = await sandbox.build("FROM scratch\nLABEL a=b\n");
+  const tagged = await sandbox.build("FROM scratch\n", { tags: ["web"] });
+  expect(untagged.image.digest).not.toBe(tagged.image.digest);
+  for (const directory of [sandbox.context, process.cwd()]) {
+    expect(await readLastBuild(sandbox.home, directory)).toEqual({
+      image: tagged.image.digest,
+      name: "docker.io/library/web:latest",
+    });
+  }
 });
 
 describe("what can go wrong", () => {
