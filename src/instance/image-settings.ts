@@ -15,7 +15,7 @@ export function imageSettings(labels: Readonly<Record<string, string>> | undefin
     memoryBytes: machine.memory === undefined ? undefined : parseSize(machine.memory),
     cpus: machine.cpus === undefined ? undefined : parseCpus(machine.cpus),
     diskBytes: machine.disk === undefined ? undefined : parseSize(machine.disk),
-    idleMs: machine.idle === undefined || machine.idle === "off" ? undefined : parseDuration(machine.idle),
+    idleMs: machine.idle === undefined || machine.idle === "off" ? machine.idle : parseDuration(machine.idle),
     restart: machine.restart === undefined ? undefined : parseRestart(machine.restart),
     workspace: machine.workspace,
     secrets: secretsOf(machine),

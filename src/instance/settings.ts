@@ -55,7 +55,7 @@ export interface ImageSettings {
   readonly memoryBytes?: number | undefined;
   readonly cpus?: number | undefined;
   readonly diskBytes?: number | undefined;
-  readonly idleMs?: number | undefined;
+  readonly idleMs?: number | "off" | undefined;
   readonly restart?: RestartPolicy | undefined;
   readonly secrets: readonly SecretRequest[];
   readonly renders: readonly RenderedFile[];
@@ -93,6 +93,7 @@ export async function planInstance(
     return flag ?? fromImage ?? fallback;
   };
   const imageSignal = config.StopSignal ? parseSignal(config.StopSignal) : undefined;
+  const idle = pick<number | "off">("idle", flags.idleMs, settings.idleMs, "off");
   const hostname = flags.hostname ?? identity.name.replace(/[^a-zA-Z0-9-]/g, "-");
   const planned: InstanceConfig = {
     schema: 1,
@@ -126,14 +127,11 @@ export async function planInstance(
     hostLoopback: flags.hostLoopback || flags.extraHosts.some(({ address }) => address === "host-gateway"),
     restart: pick<RestartPolicy>("restart", flags.restart, settings.restart, { kind: "no" }),
     autoRemove: flags.autoRemove,
-    idleMs: flags.idleMs === "off" ? undefined : (flags.idleMs ?? settings.idleMs),
+    idleMs: idle === "off" ? undefined : idle,
     readOnlyRoot: flags.readOnlyRoot,
     shmBytes: flags.shmBytes,
     labels: { ...config.Labels, ...flags.labels },
-    origins: {
-      ...origins,
-      idle: flags.idleMs !== undefined ? "flag" : settings.idleMs !== undefined ? "image" : "default",
-    },
+    origins,
   };
   check(planned);
   return planned;

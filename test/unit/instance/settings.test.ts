@@ -99,6 +99,8 @@ test("flags win over the image, the image over defaults, and each setting says w
       restart: "image",
     },
   });
+  const off = machineLabels({ idle: "off", secrets: [], renders: [], errorLogs: [] });
+  expect(await plan({ Cmd: ["x"], Labels: off })).toMatchObject({ idleMs: undefined, origins: { idle: "image" } });
   expect(planned.process.env).toEqual(expect.arrayContaining(["A=flag", "B=image", "HOSTNAME=web"]));
   expect((await plan({ Cmd: ["x"] })).process.env).toEqual(expect.arrayContaining([expect.stringMatching(/^PATH=/)]));
 });
