@@ -145,7 +145,7 @@ test("stats, top and ps tell what is going on", async () => {
   expect(await aegis.ok("ps")).toMatch(new RegExp(`web +node .* Up .* 127\\.0\\.0\\.1:${port}->8080/tcp`));
 });
 
-test("a paused machine answers again when it is resumed, with the right time", async () => {
+test("a paused machine answers again when it is resumed, with the right time (#9)", async () => {
   await aegis.ok("pause", "web");
   expect(await aegis.ok("ps")).toContain("(paused)");
   const answer = get("/");
