@@ -160,6 +160,8 @@ export type AegisInstruction =
       readonly path: string;
       readonly mode?: string;
       readonly chown?: string;
+      /** The file's directory is in memory too, so that the app can replace the file. */
+      readonly tmpfs?: boolean;
       readonly template: string;
     }
   | { readonly kind: "WORKSPACE"; readonly path: string }

@@ -19,10 +19,11 @@ export function imageSettings(labels: Readonly<Record<string, string>> | undefin
     restart: machine.restart === undefined ? undefined : parseRestart(machine.restart),
     workspace: machine.workspace,
     secrets: secretsOf(machine),
-    renders: machine.renders.map(({ path, mode, chown, template }) => ({
+    renders: machine.renders.map(({ path, mode, chown, tmpfs, template }) => ({
       path,
       mode: mode === undefined ? 0o600 : Number.parseInt(mode, 8),
       owner: chown,
+      tmpfs,
       template,
     })),
     errorLogs: machine.errorLogs,

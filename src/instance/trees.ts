@@ -67,7 +67,7 @@ function mountPointsOf({ volumes, secrets, renders }: InstanceConfig): ReadonlyS
   const targets = [
     ...volumes.map(({ target }) => target),
     ...secrets.flatMap(({ delivery }) => (delivery.kind === "file" ? [delivery.path] : [])),
-    ...renders.map((file) => file.path),
+    ...renders.map((file) => (file.tmpfs ? path.posix.dirname(file.path) : file.path)),
   ];
   return new Set(targets.map((target) => encodeText(path.posix.resolve("/", target).slice(1))));
 }

@@ -33,6 +33,8 @@ export interface RenderedFile {
   readonly mode: number;
   /** The app's user when undefined. */
   readonly owner: string | undefined;
+  /** Its directory is in memory too, so that the app can replace it: a mounted file can't be renamed over. */
+  readonly tmpfs?: boolean | undefined;
   readonly template: string;
 }
 

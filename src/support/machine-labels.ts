@@ -19,6 +19,7 @@ export interface MachineRender {
   readonly mode?: string | undefined;
   /** `user[:group]` */
   readonly chown?: string | undefined;
+  readonly tmpfs?: boolean | undefined;
   readonly template: string;
 }
 
@@ -75,6 +76,7 @@ export function readMachineLabels(labels: Labels | undefined): MachineSettings {
       path: "string",
       mode: "string?",
       chown: "string?",
+      tmpfs: "boolean?",
       template: "string",
     }),
     errorLogs: list<MachineErrorLog>(labels, "errorlogs", { glob: "string", field: "string?" }),

@@ -67,27 +67,43 @@ test("the network is up in an image without a command that could set it up (#17)
   expect(JSON.parse(stdout)).toEqual([[], "192.168.127.2/24"]);
 });
 
-test("a configuration in a directory of directories is written at each boot, from today's secrets, and asks nobody (#8, #10, #12)", async () => {
+test("configurations are written at each boot, from today's secrets, deep in directories, and ask nobody (#8, #10, #12)", async () => {
   const context = path.join(aegis.scratch, "kit");
   await mkdir(context);
-  const file = "/srv/.app/.app/agents/main/auth.json";
+  const [kept, replaced] = ["/srv/.app/.app/agents/main/auth.json", "/srv/.app/.app/state/profiles.json"];
+  const template = '{ "key": {{ secret "API_KEY" | json }} }';
+  const script = `
+    for (const file of ["${kept}", "${replaced}"]) {
+      const s = fs.statSync(file);
+      console.log(s.mode.toString(8), s.uid, s.gid, fs.readFileSync(file, "utf8").trim());
+    }
+    fs.writeFileSync("${replaced}.new", "the app's own");
+    fs.renameSync("${replaced}.new", "${replaced}");
+    console.log(fs.readFileSync("${replaced}", "utf8"));`;
+  await writeFile(path.join(context, "main.js"), `const fs = require("fs");${script}`);
   await writeFile(
     path.join(context, "Aegisfile"),
     `FROM node
 MEMORY 512m
+CPUS 1
 SECRET API_KEY
+COPY main.js /app/
 USER 1000:1000
-RENDER ${file} --mode=0600 <<EOF
-{ "key": {{ secret "API_KEY" | json }} }
+RENDER ${kept} --mode=0600 <<EOF
+${template}
 EOF
-CMD ["node", "-e", "const s=fs.statSync('${file}'); console.log(s.mode.toString(8), s.uid, s.gid, fs.readFileSync('${file}','utf8').trim())"]
+RENDER ${replaced} --mode=0600 --tmpfs <<EOF
+${template}
+EOF
+CMD ["node", "/app/main.js"]
 `,
   );
   await aegis.runWith({ cwd: context }, "build", ".");
   for (const value of ["first", "second"]) {
     await aegis.runWith({ stdin: `${value}\n` }, "secret", "set", "API_KEY");
-    const { stdout, stderr } = await aegis.runWith({ cwd: context }, "run", "--name", "app", "--cpus", "1");
-    expect(stdout, stderr).toBe(`100600 1000 1000 { "key": "${value}" }\n`);
+    const { stdout, stderr } = await aegis.runWith({ cwd: context }, "run", "--name", "app");
+    const line = `100600 1000 1000 { "key": "${value}" }\n`;
+    expect(stdout, stderr).toBe(`${line}${line}the app's own\n`);
   }
   expect(await aegis.ok("logs", "app")).not.toMatch(/first|second/);
   await aegis.ok("rm", "app");

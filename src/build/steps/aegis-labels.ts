@@ -29,8 +29,11 @@ function applied(instruction: AegisInstruction, settings: MachineSettings): Mach
       return { ...settings, secrets: replaced(settings.secrets, { name, env, target, required }, (it) => it.name) };
     }
     case "RENDER": {
-      const { path, mode, chown, template } = instruction;
-      return { ...settings, renders: replaced(settings.renders, { path, mode, chown, template }, (it) => it.path) };
+      const { path, mode, chown, tmpfs, template } = instruction;
+      return {
+        ...settings,
+        renders: replaced(settings.renders, { path, mode, chown, tmpfs, template }, (it) => it.path),
+      };
     }
     case "ERRORLOG": {
       const { glob, field } = instruction;

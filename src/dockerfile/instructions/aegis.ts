@@ -86,8 +86,8 @@ function readRender(statement: Statement): AegisInstruction {
   const words = splitWhitespace(statement.rest);
   const late = words.filter((word) => word.startsWith("--"));
   const [path, mark, ...more] = words.filter((word) => !word.startsWith("--"));
-  const flags = readFlags([...statement.flags, ...late], { mode: "text", chown: "text" }, "RENDER");
-  const hint = "write RENDER /path [--mode=0600] [--chown=user:group] <<EOF, then the file's lines, then EOF";
+  const flags = readFlags([...statement.flags, ...late], { mode: "text", chown: "text", tmpfs: "boolean" }, "RENDER");
+  const hint = "write RENDER /path [--mode=0600] [--chown=user:group] [--tmpfs] <<EOF, then the file's lines, then EOF";
   const [heredoc] = statement.heredocs;
   if (path === undefined || heredocMark(path))
     throw new Fault("RENDER needs a path and a here-document", { hint, at: path ?? statement.name });
@@ -102,6 +102,7 @@ function readRender(statement: Statement): AegisInstruction {
     path,
     ...(mode === undefined ? {} : { mode }),
     ...(chown === undefined ? {} : { chown }),
+    ...(flags.boolean("tmpfs") === true ? { tmpfs: true } : {}),
     template: heredoc.content,
   };
 }
@@ -141,6 +142,12 @@ export function checkAegis(instruction: AegisInstruction): void {
       return;
     case "RENDER":
       checkAbsolute("RENDER", instruction.path);
+      if (instruction.tmpfs && !/^\/.*[^/]\/[^/]/.test(instruction.path)) {
+        throw new Fault("--tmpfs takes the file's directory, and this one has none but the root", {
+          hint: "put the file into a directory of its own",
+          at: "--tmpfs",
+        });
+      }
       if (instruction.mode !== undefined && !/^[0-7]{3,4}$/.test(instruction.mode)) {
         throw new Fault(`--mode=${instruction.mode} is not a file mode`, {
           hint: "write three or four octal digits, like 0600",

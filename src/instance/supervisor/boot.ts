@@ -70,6 +70,7 @@ export function planDevices(
       mounts.push({ type: "disk", disk: anonymous, subpath, target, readOnly: false, copyUp: true });
     }
   }
+  mounts.push(...directoriesOfRenders(config));
   // Parents before what is mounted in them.
   mounts.sort((a, b) => a.target.length - b.target.length);
   return { disks, shares, mounts, writable, root: { lowers: lowers.map((_, i) => i), upper } };
@@ -171,11 +172,13 @@ function renderedFiles(config: InstanceConfig, secrets: SecretValues): readonly 
     secret: (name: string) => secrets.get(name)?.toString("utf8"),
     env: (name: string) => env.get(name),
   };
-  return config.renders.map(({ path: target, mode, owner, template }) => ({
+  return config.renders.map(({ path: target, mode, owner, tmpfs, template }) => ({
     path: target,
     mode,
     owner: owner ?? ownerOf(config),
     content: Buffer.from(renderFile(target, template, values)),
+    // A plain file of the directory that is in memory.
+    persistent: tmpfs,
   }));
 }
 
@@ -191,6 +194,19 @@ function renderFile(target: string, template: string, values: Parameters<typeof 
       ...(details && { details }),
     });
   }
+}
+
+/** In memory, for the owner alone where he has a number; who bears a name is known to the guest only. */
+function directoriesOfRenders(config: InstanceConfig): readonly GuestMount[] {
+  const byTarget = new Map<string, GuestMount>();
+  for (const { path: file, owner = ownerOf(config), tmpfs } of config.renders) {
+    if (!tmpfs) continue;
+    const target = path.posix.dirname(file);
+    const [, uid, gid] = /^(\d+)(?::(\d+))?$/.exec(owner) ?? [];
+    const access = uid === undefined ? {} : { mode: 0o700, uid: Number(uid), gid: Number(gid ?? 0) };
+    byTarget.set(target, { type: "tmpfs", target, ...access });
+  }
+  return [...byTarget.values()];
 }
 
 /** Files for the app belong to the user that it runs as. */

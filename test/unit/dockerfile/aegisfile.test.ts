@@ -23,6 +23,11 @@ describe("an Aegisfile", () => {
     ["SECRET A requird", "DOCKERFILE_SYNTAX", 'SECRET has no place for "requird"'],
     ["RESTART alway", "DOCKERFILE_SYNTAX", "RESTART alway is not a restart policy"],
     ["WORKSPACE work", "DOCKERFILE_SYNTAX", 'WORKSPACE needs an absolute path, not "work"'],
+    [
+      "RENDER --tmpfs /x <<E\na\nE",
+      "DOCKERFILE_SYNTAX",
+      "--tmpfs takes the file's directory, and this one has none but the root",
+    ],
     ["RENDER /x", "DOCKERFILE_SYNTAX", "RENDER needs a here-document with the file's content"],
     ['RENDER /x <<E\n{{ secrte "A" }}\nE', "DOCKERFILE_SYNTAX", "a template has no function secrte"],
   ])("refuses %j", (line, code, message) => {
