@@ -40,6 +40,8 @@ export default defineConfig({
         test: {
           name: "openclaw",
           include: ["test/openclaw/**/*.test.ts"],
+          exclude,
+          bail: 1,
           testTimeout: 420_000,
           hookTimeout: 600_000,
           server,

@@ -69,6 +69,7 @@ try {
     await check("base images", process.execPath, ["scripts/base-images.mjs"]);
     await suite("interop");
     await suite("vm");
+    await suite("openclaw");
   }
 } finally {
   await rm(scratch, { recursive: true, force: true });
