@@ -3,18 +3,22 @@ import path from "node:path";
 import { createExt4Writer } from "../ext4/index.js";
 import { type ByteString, encodeText } from "../support/brands.js";
 import { replaceFile } from "../support/files.js";
-import type { TreeEntry } from "../support/tree.js";
+import type { Timespec, TreeEntry } from "../support/tree.js";
 import { whiteoutDevice } from "./overlay-marks.js";
 import { openTreeView } from "./tree-view.js";
 import type { RootDisks } from "./types.js";
+import type { TreeView } from "./view.js";
 
 export interface WritableDiskOptions {
   /** Bytes of the filesystem; the file is sparse. */
   readonly sizeBytes: number;
   /** 16 bytes. */
   readonly uuid: Uint8Array;
-  /** What it will lie over: the root directory takes its attributes from there. */
+  /** What it will lie over, as disks or opened already: the root directory takes its attributes from there. */
   readonly disks?: RootDisks | undefined;
+  readonly over?: Pick<TreeView, "lookup"> | undefined;
+  /** The root directory's time where what lies below has none. */
+  readonly mtime?: Timespec | undefined;
 }
 
 /** Directories of a writable disk: the overlay's upper and work directories, and anonymous volumes. */
@@ -31,7 +35,7 @@ const lostFound = encodeText("lost+found");
  * @throws AegisError EXT4_WRITE_FAILED
  */
 export async function createWritableDisk(file: string, options: WritableDiskOptions): Promise<void> {
-  const { root, hasLostFound } = await rootOf(options.disks);
+  const { root, hasLostFound } = await rootOf(options);
   await replaceFile(
     file,
     async ({ fd }) => {
@@ -49,9 +53,18 @@ export async function createWritableDisk(file: string, options: WritableDiskOpti
 
 const plain = { type: "directory", mode: 0o755, uid: 0, gid: 0, size: 0, mtime: { sec: 0, nsec: 0 } } as const;
 
-async function rootOf(disks: RootDisks | undefined): Promise<{ root: Omit<TreeEntry, "path">; hasLostFound: boolean }> {
+interface Root {
+  readonly root: Omit<TreeEntry, "path">;
+  readonly hasLostFound: boolean;
+}
+
+async function rootOf({ disks, over, mtime }: Omit<WritableDiskOptions, "sizeBytes" | "uuid">): Promise<Root> {
+  if (over) {
+    const entry = (await over.lookup("" as ByteString))?.entry ?? plain;
+    const dated = mtime && entry.mtime.sec === 0 && entry.mtime.nsec === 0 ? { ...entry, mtime } : entry;
+    return { root: dated, hasLostFound: (await over.lookup(lostFound)) !== undefined };
+  }
   if (!disks) return { root: plain, hasLostFound: false };
   await using view = await openTreeView(disks);
-  const root = await view.lookup("" as ByteString);
-  return { root: root?.entry ?? plain, hasLostFound: (await view.lookup(lostFound)) !== undefined };
+  return await rootOf({ over: view, mtime });
 }

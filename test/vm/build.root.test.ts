@@ -2,6 +2,12 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, symlinkSync } from "n
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { BuildSandbox } from "../helpers/build-sandbox.js";
+import {
+  buildSurroundings,
+  expectedSurroundings,
+  prepareSurroundings,
+  sortedListing,
+} from "../helpers/step-surroundings.js";
 
 let sandbox: BuildSandbox;
 beforeEach(() => {
@@ -47,5 +53,13 @@ RUN id -un && echo mine >f && chmod 600 f
     });
     expect(readdirSync(sandbox.home.tmp)).toEqual([]);
     expect(existsSync(sandbox.home.sockets)).toBe(false);
+  });
+
+  it("gives caches their beginnings, and the step its groups, tmpfs, agent and secrets, as in a container", async () => {
+    prepareSurroundings(sandbox);
+    for (const n of [1, 2] as const) {
+      const built = await buildSurroundings(sandbox, "vm", n);
+      expect(sortedListing(built.output)).toBe(expectedSurroundings[n]);
+    }
   });
 });

@@ -22,7 +22,8 @@ async function pruneUnlocked(directory: string): Promise<number> {
   let freed = 0;
   for (const name of await namesIn(directory)) {
     if (name.endsWith(".lock")) continue;
-    const lock = await tryLock(path.join(directory, `${name}.lock`));
+    // The list of what a disk holds goes when the disk does.
+    const lock = await tryLock(path.join(directory, `${name.replace(/\.names$/, "")}.lock`));
     if (!lock) continue;
     freed += await removeTree(path.join(directory, name));
     lock.release();

@@ -3,10 +3,10 @@
  * Whatever may be secret (the process's environment, secret files) comes in on standard input and lives on a tmpfs that
  * only this namespace sees.
  */
-import { mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { AegisHome } from "../../support/home.js";
-import { type CacheLease, leaseCache } from "../cache/mounts.js";
+import { type CacheLease, cacheDirectory, leaseCaches } from "../cache/mounts.js";
 import { runcConfig } from "./runc-config.js";
 import type { RunMountSpec, RunRequest } from "./types.js";
 
@@ -14,7 +14,7 @@ export interface ContainerScript {
   readonly text: string;
   /** For the script's standard input: one base64 line a file, in the order in which the script reads them. */
   readonly input: string;
-  readonly leases: readonly CacheLease[];
+  readonly caches: CacheLease;
 }
 
 interface Bind {
@@ -27,7 +27,7 @@ interface Parts {
   readonly mounts: string[];
   readonly binds: Bind[];
   readonly secrets: Uint8Array[];
-  readonly leases: CacheLease[];
+  readonly caches: CacheLease;
 }
 
 export interface ScriptOptions {
@@ -42,9 +42,21 @@ export interface ScriptOptions {
 
 /** Lays out the work directory and writes the script for it. */
 export async function containerScript(request: RunRequest, options: ScriptOptions): Promise<ContainerScript> {
-  const { work } = options;
   await layOut(request, options);
-  const parts: Parts = { mounts: [], binds: [], secrets: [], leases: [] };
+  const caches = await leaseCaches(
+    options.home,
+    request.mounts.flatMap((mount) => (mount.type === "cache" ? [mount.cache] : [])),
+  );
+  try {
+    return await written(request, options, { mounts: [], binds: [], secrets: [], caches });
+  } catch (error) {
+    caches.release();
+    throw error;
+  }
+}
+
+async function written(request: RunRequest, options: ScriptOptions, parts: Parts): Promise<ContainerScript> {
+  const { work } = options;
   for (const name of ["resolv.conf", "hosts"]) {
     const guarded = ["ro", "nosuid", "nodev", "noexec"];
     parts.binds.push({ source: path.join(work, name), target: `/etc/${name}`, options: guarded });
@@ -61,7 +73,7 @@ export async function containerScript(request: RunRequest, options: ScriptOption
   return {
     text: text(request, options, parts),
     input: files.map((content) => `${Buffer.from(content).toString("base64")}\n`).join(""),
-    leases: parts.leases,
+    caches: parts.caches,
   };
 }
 
@@ -73,6 +85,8 @@ async function layOut(request: RunRequest, options: ScriptOptions): Promise<void
     const target = at("stubs", point.path);
     await mkdir(point.type === "directory" ? target : path.dirname(target), { recursive: true, mode: 0o755 });
     if (point.type === "file") await writeFile(target, "");
+    // runc gives a tmpfs the mode of what it covers.
+    else if (point.mode !== undefined) await chmod(target, point.mode);
   }
   const hosts = [
     `127.0.0.1\tlocalhost ${request.hostname}`,
@@ -110,13 +124,17 @@ async function addMount(
       return;
     }
     case "cache": {
-      const lease = await leaseCache(home, mount.cache);
-      parts.leases.push(lease);
-      parts.binds.push({
-        source: lease.directory,
-        target: mount.target,
-        options: [...guarded, mount.readOnly ? "ro" : "rw"],
-      });
+      const source = await cacheDirectory(home, parts.caches.nameOf(mount.cache), mount.cache);
+      const { seed } = mount.cache;
+      if (seed) {
+        // A directory takes the place of an empty one in one step, so a cache is never seen half filled.
+        const made = quote(`${source}.filling-`);
+        parts.mounts.push(
+          `mkdir ${name}; mount -o loop,ro,nodev ${quote(seed.disk)} ${name}`,
+          `[ -n "$(ls -A ${quote(source)})" ] || { cp -a ${name}/${seed.subpath} ${made}$$ && { mv -T ${made}$$ ${quote(source)} || rm -rf ${made}$$; }; }`,
+        );
+      }
+      parts.binds.push({ source, target: mount.target, options: [...guarded, mount.readOnly ? "ro" : "rw"] });
       return;
     }
     case "file":

@@ -12,6 +12,7 @@ import { AegisError, hasErrno } from "../../support/errors.js";
 import { temporaryPath } from "../../support/files.js";
 import type { AegisHome } from "../../support/home.js";
 import { containerScript } from "./container-script.js";
+import { relaySockets } from "./socket-relay.js";
 import type { Executor, RunOutcome, RunRequest } from "./types.js";
 
 export interface ContainerTools {
@@ -54,20 +55,24 @@ async function run(home: AegisHome, tools: ContainerTools, request: RunRequest):
   const work = temporaryPath(home.tmp, "run");
   await mkdir(work, { mode: 0o700 });
   const slirp4netns = request.network === "default" ? tools.slirp4netns : undefined;
-  const script = await containerScript(request, {
-    work,
-    home,
-    runc: tools.runc,
-    slirp4netns,
-    capabilities: await ownCapabilities(),
-    resolver: await resolverFile(slirp4netns !== undefined),
-  });
+  await using sockets = await relaySockets(home, request.mounts);
+  const script = await containerScript(
+    { ...request, mounts: sockets.mounts },
+    {
+      work,
+      home,
+      runc: tools.runc,
+      slirp4netns,
+      capabilities: await ownCapabilities(),
+      resolver: await resolverFile(slirp4netns !== undefined),
+    },
+  );
   try {
     await writeFile(path.join(work, "run.sh"), script.text);
     await supervise(work, script.input, request);
     return await outcome(work);
   } finally {
-    for (const lease of script.leases) await lease.release();
+    script.caches.release();
     await rm(work, { recursive: true, force: true });
   }
 }

@@ -100,7 +100,7 @@ function mounts(request: RunRequest, options: RuncOptions): readonly Mount[] {
             destination: mount.target,
             type: "tmpfs",
             source: "tmpfs",
-            options: ["nosuid", "nodev", "noexec", ...(mount.size === undefined ? [] : [`size=${mount.size}`])],
+            options: ["nosuid", "nodev", ...(mount.size === undefined ? [] : [`size=${mount.size}`])],
           },
         ],
   );

@@ -27,7 +27,7 @@ export type RunMountSpec =
       readonly readOnly: boolean;
     }
   | { readonly type: "cache"; readonly target: string; readonly cache: CacheVolume; readonly readOnly: boolean }
-  | { readonly type: "tmpfs"; readonly target: string; readonly size?: number | undefined }
+  | { readonly type: "tmpfs"; readonly target: string; readonly size?: number | undefined; readonly mode: number }
   | {
       readonly type: "file";
       /** Secrets are not. */
@@ -48,11 +48,21 @@ export type RunMountSpec =
     };
 
 export interface CacheVolume {
+  /** Of equal ids one directory is shared; what a cache begins with is part of it. */
   readonly id: string;
   readonly sharing: "shared" | "private" | "locked";
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
+  /** What it begins with, attributes of the directory included: a directory of an ext4 image file. */
+  readonly seed?: { readonly disk: string; readonly subpath: string } | undefined;
+}
+
+export interface MountPoint {
+  readonly path: string;
+  readonly type: "file" | "directory";
+  /** Of a directory; 0755 unless told. */
+  readonly mode?: number | undefined;
 }
 
 export interface RunRequest {
@@ -73,7 +83,7 @@ export interface RunRequest {
    * Paths that something is mounted on and that the root may lack. They are provided by a layer below everything, so that no
    * mount point is ever made in the upper directory.
    */
-  readonly mountPoints: readonly { readonly path: string; readonly type: "file" | "directory" }[];
+  readonly mountPoints: readonly MountPoint[];
   /** ext4 image with `/upper` and `/work`; read after the run. */
   readonly scratch: string;
   readonly output: (stream: "stdout" | "stderr", chunk: Uint8Array) => void;

@@ -11,8 +11,8 @@ import path from "node:path";
 import type { ForwardedSocket, GuestFile, GuestMount } from "../../guest/index.js";
 import { AegisError } from "../../support/errors.js";
 import { type AegisHome, createSocketDirectory, removeSocketDirectory } from "../../support/home.js";
-import { type CacheDiskLease, cacheName, leaseCacheDisk } from "../cache/mounts.js";
-import type { Executor, RunOutcome, RunRequest } from "./types.js";
+import { type CacheDiskLease, type CacheLease, leaseCacheDisk, leaseCaches } from "../cache/mounts.js";
+import type { CacheVolume, Executor, RunOutcome, RunRequest } from "./types.js";
 
 /** Hello comes within two seconds even by emulation; a machine shared with others may need more. */
 const helloTimeoutMs = 60_000;
@@ -27,8 +27,8 @@ interface Devices {
   readonly mounts: GuestMount[];
   readonly files: GuestFile[];
   readonly sockets: ForwardedSocket[];
-  /** The disk with all caches of this executor, once a mount needs it. */
-  caches: CacheDiskLease | undefined;
+  /** The step's caches, and the disk that they are on. */
+  caches: (CacheLease & { readonly on: CacheDiskLease }) | undefined;
 }
 
 async function run(home: AegisHome, request: RunRequest): Promise<RunOutcome> {
@@ -41,6 +41,7 @@ async function run(home: AegisHome, request: RunRequest): Promise<RunOutcome> {
     await attach(home, request, devices);
     return await withMachine(home, request, { id, socketDir, consoleLog, devices });
   } finally {
+    devices.caches?.on.release();
     devices.caches?.release();
     removeSocketDirectory(socketDir);
     await rm(consoleLog, { force: true });
@@ -53,10 +54,12 @@ async function attach(home: AegisHome, request: RunRequest, devices: Devices): P
     devices.disks.push({ path: disk, readOnly: true });
   }
   devices.disks.push({ path: request.scratch, readOnly: false });
+  const volumes = request.mounts.flatMap((mount) => (mount.type === "cache" ? [mount.cache] : []));
+  if (volumes.length > 0) devices.caches = await leaseWithDisk(home, volumes);
   for (const mount of request.mounts) {
     switch (mount.type) {
       case "tmpfs":
-        devices.mounts.push({ type: "tmpfs", target: mount.target, size: mount.size, noexec: true });
+        devices.mounts.push({ type: "tmpfs", target: mount.target, size: mount.size, mode: mount.mode });
         break;
       case "file": {
         const { target, mode, uid, gid, content } = mount;
@@ -70,20 +73,20 @@ async function attach(home: AegisHome, request: RunRequest, devices: Devices): P
         break;
       }
       case "cache": {
-        devices.caches ??= await leaseCacheDisk(home);
-        const disk = attachDisk(devices, { path: devices.caches.disk, readOnly: false });
-        const { mode, uid, gid } = mount.cache;
-        const subpath = `/volumes/${cacheName(mount.cache.id)}`;
-        devices.mounts.push({
-          type: "disk",
-          disk,
-          subpath,
-          target: mount.target,
-          readOnly: mount.readOnly,
-          mode,
-          uid,
-          gid,
-        });
+        const caches = devices.caches!;
+        const { mode, uid, gid, seed } = mount.cache;
+        const { target, readOnly } = mount;
+        const subpath = `/volumes/${caches.nameOf(mount.cache)}`;
+        if (seed) {
+          // What an empty directory is filled with is what lies at its target: the seed, then.
+          const from = attachDisk(devices, { path: seed.disk, readOnly: true });
+          devices.mounts.push({ type: "disk", disk: from, subpath: `/${seed.subpath}`, target, readOnly: true });
+        }
+        const disk = attachDisk(devices, { path: caches.on.disk, readOnly: false });
+        const made = { type: "disk", disk, subpath, target, mode, uid, gid, copyUp: seed !== undefined } as const;
+        devices.mounts.push({ ...made, readOnly: false });
+        // Only a writable mount makes a directory that isn't there yet.
+        if (readOnly) devices.mounts.push({ type: "disk", disk, subpath, target, readOnly });
         break;
       }
       case "socket":
@@ -91,6 +94,16 @@ async function attach(home: AegisHome, request: RunRequest, devices: Devices): P
         devices.sockets.push({ ...mount, connect: () => connect(mount.hostPath) });
         break;
     }
+  }
+}
+
+async function leaseWithDisk(home: AegisHome, volumes: readonly CacheVolume[]): Promise<Devices["caches"]> {
+  const lease = await leaseCaches(home, volumes);
+  try {
+    return { ...lease, on: await leaseCacheDisk(home, volumes.map(lease.nameOf)) };
+  } catch (error) {
+    lease.release();
+    throw error;
   }
 }
 

@@ -1,9 +1,9 @@
 /** `RUN --mount`: what each kind brings into the step, and what of it counts in the step's key. */
 import type { RunMount } from "../../dockerfile/types.js";
-import { encodeText } from "../../support/brands.js";
+import { type ByteString, encodeText } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
 import type { BuildEnvironment } from "../environment.js";
-import type { RunMountSpec } from "../executors/types.js";
+import type { CacheVolume, RunMountSpec } from "../executors/types.js";
 import { missingSource } from "../tree/copy.js";
 import { digestSource } from "../tree/sources.js";
 import { cleanPath } from "../tree/view.js";
@@ -28,7 +28,7 @@ export interface MountSurroundings {
   source(from: string | undefined): Promise<CopySource>;
 }
 
-/** @throws AegisError COPY_SOURCE_MISSING, SECRET_MISSING, SSH_MISSING */
+/** @throws AegisError COPY_SOURCE_MISSING, CACHE_SOURCE, SECRET_MISSING, SSH_MISSING */
 export async function stepMount(mount: RunMount, at: MountSurroundings): Promise<StepMount> {
   switch (mount.type) {
     case "bind":
@@ -37,7 +37,7 @@ export async function stepMount(mount: RunMount, at: MountSurroundings): Promise
       return await cacheMount(mount, at);
     case "tmpfs": {
       const target = joinWorkdir(at.workdir, mount.target ?? "");
-      const spec: RunMountSpec = { type: "tmpfs", target, size: mount.size };
+      const spec: RunMountSpec = { type: "tmpfs", target, size: mount.size, mode: 0o1777 };
       return { key: `tmpfs ${target} ${mount.size ?? ""}`, spec: async () => spec };
     }
     case "secret":
@@ -47,8 +47,15 @@ export async function stepMount(mount: RunMount, at: MountSurroundings): Promise
   }
 }
 
-async function bindMount(mount: RunMount, at: MountSurroundings): Promise<StepMount> {
-  const target = joinWorkdir(at.workdir, mount.target ?? "");
+interface MountSource {
+  readonly source: CopySource;
+  readonly path: ByteString;
+  /** Of everything that is there. */
+  readonly digest: string;
+}
+
+/** @throws AegisError COPY_SOURCE_MISSING */
+async function mountSource(mount: RunMount, at: MountSurroundings): Promise<MountSource> {
   const source = await at.source(mount.from);
   const path = cleanPath(encodeText(mount.source ?? ""));
   const question = `bind ${path}`;
@@ -58,6 +65,12 @@ async function bindMount(mount: RunMount, at: MountSurroundings): Promise<StepMo
     if (digest === undefined) throw missingSource(path);
     await source.memory?.remember(question, digest);
   }
+  return { source, path, digest };
+}
+
+async function bindMount(mount: RunMount, at: MountSurroundings): Promise<StepMount> {
+  const target = joinWorkdir(at.workdir, mount.target ?? "");
+  const { source, path, digest } = await mountSource(mount, at);
   return {
     key: `bind ${target} ${digest} ${mount.readOnly}`,
     spec: async (disk) => {
@@ -69,25 +82,37 @@ async function bindMount(mount: RunMount, at: MountSurroundings): Promise<StepMo
 
 async function cacheMount(mount: RunMount, at: MountSurroundings): Promise<StepMount> {
   const target = joinWorkdir(at.workdir, mount.target ?? "");
-  if (mount.from !== undefined) {
-    throw new AegisError("CACHE_SEED_UNSUPPORTED", "a cache mount can't start from a stage or image (from=)", {
-      hint: "leave from= away, and fill the cache in the step when it is empty",
+  const { from, mode, uid = 0, gid = 0 } = mount;
+  if (from === undefined && cleanPath(mount.source ?? "") !== "") {
+    throw new AegisError("CACHE_SOURCE", `a cache mount has no directory ${mount.source} of its own`, {
+      hint: "say with from= what it shall begin with, or leave source= away",
     });
   }
-  const spec: RunMountSpec = {
-    type: "cache",
-    target,
-    readOnly: mount.readOnly,
-    cache: {
-      id: `${at.cacheNamespace}${mount.id ?? target}`,
-      sharing: mount.sharing ?? "shared",
-      mode: mount.mode ?? 0o755,
-      uid: mount.uid ?? 0,
-      gid: mount.gid ?? 0,
+  const seed = from === undefined ? undefined : await mountSource(mount, at);
+  const made = mode !== undefined || mount.uid !== undefined || mount.gid !== undefined;
+  // As in the reference, caches that begin differently are different caches.
+  const beginning = seed ? `\0${seed.digest}` : made ? `\0${mode ?? 0o755} ${uid}:${gid}` : "";
+  const cache: CacheVolume = {
+    id: `${at.cacheNamespace}${mount.id ?? target}${beginning}`,
+    sharing: mount.sharing ?? "shared",
+    // Made by mkdir(2) under umask 022 there.
+    mode: (mode ?? 0o755) & ~0o022,
+    uid,
+    gid,
+  };
+  return {
+    // Its content never counts, but that there is one at this place does.
+    key: `cache ${target} ${seed?.digest ?? ""}`,
+    spec: async (disk) => {
+      const spec = { type: "cache", target, readOnly: mount.readOnly } as const;
+      if (!seed) return { ...spec, cache };
+      const { subpath, single } = await disk.add(await seed.source.open(), seed.path);
+      if (!single) return { ...spec, cache: { ...cache, seed: { disk: disk.path, subpath } } };
+      throw new AegisError("CACHE_SOURCE", `a cache mount can't begin with /${seed.path}, which is a file`, {
+        hint: "name a directory with source=, or use a bind mount",
+      });
     },
   };
-  // Its content never counts, but that there is one at this place does.
-  return { key: `cache ${target}`, spec: async () => spec };
 }
 
 function secretMount(mount: RunMount, at: MountSurroundings): StepMount {

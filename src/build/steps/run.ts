@@ -5,7 +5,7 @@ import type { ByteString } from "../../support/brands.js";
 import type { TreeSink } from "../../support/tree.js";
 import type { BuildEnvironment } from "../environment.js";
 import { checkRunnable } from "../executors/foreign.js";
-import type { RunMountSpec } from "../executors/types.js";
+import type { MountPoint, RunMountSpec } from "../executors/types.js";
 import type { StepHandle } from "../progress.js";
 import type { RootStack } from "../roots.js";
 import { resolveUser } from "../tree/users.js";
@@ -43,7 +43,7 @@ const scratchSize = 64 * 2 ** 30;
 const defaultShm = 64 << 20;
 
 /** What every step gets mounted; a root that lacks the places keeps lacking them. */
-const runtimeMounts: readonly { readonly path: string; readonly type: "file" | "directory" }[] = [
+const runtimeMounts: readonly MountPoint[] = [
   { path: "dev", type: "directory" },
   { path: "proc", type: "directory" },
   { path: "sys", type: "directory" },
@@ -94,7 +94,12 @@ async function execute(
   const view = await roots.lookups();
   const user = await resolveUser(view, input.user);
   const { createWritableDisk } = await import("../../rootfs/writable.js");
-  await createWritableDisk(scratch, { sizeBytes: scratchSize, uuid: randomBytes(16) });
+  await createWritableDisk(scratch, {
+    sizeBytes: scratchSize,
+    uuid: randomBytes(16),
+    over: await roots.diskContents(),
+    mtime: { sec: input.epoch ?? Math.floor(Date.now() / 1000), nsec: 0 },
+  });
   const mounts: RunMountSpec[] = [];
   const secretEnv: string[] = [];
   await using binds = new BindDisk(await environment.temporary("binds.ext4"));
@@ -137,12 +142,17 @@ const withHome = (env: readonly string[], home: string): readonly string[] =>
 
 /** Targets lead through the image's own links, `/var/run` to `/run` for one. */
 async function resolveTarget(view: TreeView, mount: RunMountSpec): Promise<RunMountSpec> {
-  return { ...mount, target: `/${await resolvePath(view, mount.target)}` };
+  const target = await resolvePath(view, mount.target);
+  const resolved = { ...mount, target: `/${target}` };
+  if (resolved.type !== "tmpfs") return resolved;
+  // As runc has it: a tmpfs looks like the directory that it covers.
+  return { ...resolved, mode: (await view.lstat(target))?.mode ?? resolved.mode };
 }
 
-function mountPoint(mount: RunMountSpec): { readonly path: string; readonly type: "file" | "directory" } {
+function mountPoint(mount: RunMountSpec): MountPoint {
   const file = mount.type === "file" || mount.type === "socket" || (mount.type === "disk" && mount.single);
-  return { path: cleanPath(mount.target), type: file ? "file" : "directory" };
+  const mode = mount.type === "tmpfs" ? mount.mode : undefined;
+  return { path: cleanPath(mount.target), type: file ? "file" : "directory", mode };
 }
 
 /** Reads what the step left in its scratch disk. */

@@ -4,6 +4,12 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { BuildSandbox, noFlags } from "../../helpers/build-sandbox.js";
 import { writeBusybox } from "../../helpers/busybox-tree.js";
+import {
+  buildSurroundings,
+  expectedSurroundings,
+  prepareSurroundings,
+  sortedListing,
+} from "../../helpers/step-surroundings.js";
 
 /** RUN steps in containers: needs root, runc, loop devices and overlay mounts. */
 
@@ -127,6 +133,14 @@ RUN --mount=type=bind,source=src,target=/ctx,rw --mount=type=bind,from=made,sour
     expect(built.output).toBe("from context\nstage\nfrom context\na\ndeep\nnew\n");
     expect(await sandbox.layer(built, 1)).toEqual(["755 0:0 dev/", "755 0:0 proc/", "755 0:0 sys/"]);
     expect(readdirSync(path.join(sandbox.context, "src"))).toEqual(["a", "deep"]);
+  });
+
+  it("gives caches their beginnings, and the step its groups, tmpfs, agent and secrets", async () => {
+    prepareSurroundings(sandbox);
+    for (const n of [1, 2] as const) {
+      const built = await buildSurroundings(sandbox, "container", n);
+      expect(sortedListing(built.output)).toBe(expectedSurroundings[n]);
+    }
   });
 
   it("cache keeps its content between builds and out of the layer", async () => {
