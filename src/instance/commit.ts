@@ -1,6 +1,7 @@
 /** What an instance has changed: told path by path, or kept as an image of one more layer. */
 import { applyChange } from "../oci/archive/changes.js";
 import { writeLayer } from "../oci/layers.js";
+import { withLayerType } from "../oci/media-types.js";
 import type { ImageStore } from "../oci/store.js";
 import type { HistoryEntry, ImageConfig, StoredImage } from "../oci/types.js";
 import { changesOf, diffUpper } from "../rootfs/diff.js";
@@ -74,7 +75,9 @@ export async function commitInstance(
       rootfs: { type: "layers", diff_ids: [...base.config.rootfs.diff_ids, ...(layer ? [layer.diffId] : [])] },
       history: [...(base.config.history ?? base.manifest.layers.map(() => ({}))), entry],
     };
-    const layers = [...base.manifest.layers, ...(layer ? [layer.descriptor] : [])];
+    // The manifest is OCI's, whatever the base image's was.
+    const below = base.manifest.layers.map((it) => withLayerType(it, false));
+    const layers = [...below, ...(layer ? [layer.descriptor] : [])];
     return await store.putImage({ config, layers }, options.reference === undefined ? [] : [options.reference]);
   });
 }

@@ -1,5 +1,6 @@
 /** Media types of OCI 1.1 and of Docker's schema 2, which mean the same things. */
 import { AegisError } from "../support/errors.js";
+import type { Descriptor } from "./types.js";
 
 export const mediaTypes = {
   ociIndex: "application/vnd.oci.image.index.v1+json",
@@ -58,8 +59,15 @@ export const layerTypes: Readonly<Record<Compression, string>> = {
   none: mediaTypes.ociLayer,
 };
 
-export const dockerLayerTypes: Readonly<Record<Compression, string>> = {
+const dockerLayerTypes: Readonly<Record<Compression, string>> = {
   gzip: mediaTypes.dockerLayerGzip,
   zstd: mediaTypes.dockerLayerZstd,
   none: mediaTypes.dockerLayer,
 };
+
+/** A layer under Docker's type for what it is, or under OCI's. Layers of other kinds, foreign ones for example, stay as they are. */
+export function withLayerType(descriptor: Descriptor, docker: boolean): Descriptor {
+  const [from, to] = docker ? [layerTypes, dockerLayerTypes] : [dockerLayerTypes, layerTypes];
+  if (!Object.values(from).includes(descriptor.mediaType)) return descriptor;
+  return { ...descriptor, mediaType: to[layerCompression(descriptor.mediaType)] };
+}

@@ -1,6 +1,6 @@
 /** In which form an image leaves: compression and media types of its layers. The store's own form is gzip, with OCI's types. */
 import type { Compression } from "../../oci/media-types.js";
-import { dockerLayerTypes, layerCompression, layerTypes } from "../../oci/media-types.js";
+import { layerCompression, withLayerType } from "../../oci/media-types.js";
 import type { Descriptor } from "../../oci/types.js";
 import type { BuildEnvironment } from "../environment.js";
 import { keyOf, type LayerRef } from "../steps/step.js";
@@ -30,7 +30,7 @@ export async function layersInForm(
   for (const [i, layer] of layers.entries()) {
     const isOurs = variant.force || i >= inherited;
     const converted = isOurs ? await recompressed(environment, layer, variant) : layer.descriptor;
-    found.push(withTypes(converted, variant.dockerTypes));
+    found.push(withLayerType(converted, variant.dockerTypes));
   }
   return found;
 }
@@ -61,11 +61,4 @@ async function recompressed(
   );
   await cache.remember(fact, JSON.stringify(made));
   return made;
-}
-
-function withTypes(descriptor: Descriptor, docker: boolean): Descriptor {
-  const [from, to] = docker ? [layerTypes, dockerLayerTypes] : [dockerLayerTypes, layerTypes];
-  // Layers of other kinds, foreign ones for example, stay what they are.
-  if (!Object.values(from).includes(descriptor.mediaType)) return descriptor;
-  return { ...descriptor, mediaType: to[layerCompression(descriptor.mediaType)] };
 }

@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { digestOf } from "../../../src/oci/digests.js";
 import { ensureImage } from "../../../src/oci/ensure.js";
 import { mediaTypes } from "../../../src/oci/media-types.js";
 import { parseReference } from "../../../src/oci/references.js";
@@ -13,6 +14,10 @@ import { beginPull, pullImage } from "../../../src/oci/registry/pull.js";
 import { pushImage } from "../../../src/oci/registry/push.js";
 import { listReferrers } from "../../../src/oci/registry/referrers.js";
 import { openSession } from "../../../src/oci/registry/session.js";
+import { openDisk } from "../../../src/rootfs/disk-tree.js";
+import { ensureRootDisks } from "../../../src/rootfs/disks.js";
+import type { ByteString } from "../../../src/support/brands.js";
+import { openHome } from "../../../src/support/home.js";
 import { startFaultProxy } from "./fault-proxy.js";
 import { makeImage, published, quick, run, skopeo, temporaryStore } from "./fixtures.js";
 import {
@@ -183,6 +188,64 @@ describe("with a plain registry", () => {
     const broken = await beginPull(other.store, `${proxy.host}/flowing:1`, { registry: quick() });
     await expect(broken.layerReady(last)).rejects.toMatchObject({ code: "REGISTRY_NOT_FOUND" });
     await expect(broken.finished).rejects.toMatchObject({ code: "REGISTRY_NOT_FOUND" });
+  });
+
+  test("layers in gzip, zstd or plain, of OCI's types or Docker's, become disks", async () => {
+    const at = (form: string) => `docker://${registry.host}/forms:${form}`;
+    // The first layer is other content each time, so skopeo can't take a blob that is there already in its place.
+    for (const form of ["gzip", "none", "docker", "zstd"]) {
+      await using from = await temporaryStore();
+      const compression = form === "none" ? "none" : "gzip";
+      await makeImage(from.store, [`${registry.host}/forms:${form}`], { size: 50_000, compression });
+      const source = `oci:${from.store.root}:${registry.host}/forms:${form}`;
+      const plain = `dir:${from.directory}/plain`;
+      if (form === "docker") await skopeo("copy", "-q", "--format", "v2s2", source, at(form));
+      else if (form === "zstd") {
+        await skopeo("copy", "-q", "--dest-decompress", source, plain);
+        await skopeo("copy", "-q", "--dest-compress", "--dest-compress-format=zstd", plain, at(form));
+      } else await pushImage(from.store, `${registry.host}/forms:${form}`, { registry: quick() });
+    }
+    const expected = {
+      gzip: mediaTypes.ociLayerGzip,
+      docker: mediaTypes.dockerLayerGzip,
+      zstd: mediaTypes.ociLayerZstd,
+      none: mediaTypes.ociLayer,
+    };
+    for (const [form, type] of Object.entries(expected)) {
+      await using into = await temporaryStore();
+      const home = openHome({ AEGIS_HOME: into.directory });
+      const { config, manifest } = await pullImage(into.store, `${registry.host}/forms:${form}`, { registry: quick() });
+      expect(manifest.layers[0]!.mediaType).toBe(type);
+      const disks = await ensureRootDisks(home, into.store, { config, layers: manifest.layers });
+      using disk = openDisk(disks.lowers[0]!.path);
+      expect((await disk.view.lookup("bin/app" as ByteString))?.entry.mode).toBe(0o755);
+      expect(await disk.view.lookup("etc/hostname" as ByteString)).toBeUndefined();
+    }
+  });
+
+  test("a foreign layer is refused with where it would have to come from", async () => {
+    await using from = await temporaryStore();
+    const image = await makeImage(from.store, [`${registry.host}/windows:1`]);
+    await pushImage(from.store, `${registry.host}/windows:1`, { registry: quick() });
+    const url = "https://vendor.example/layer";
+    const foreign = {
+      mediaType: mediaTypes.dockerForeignLayer,
+      digest: digestOf("not here"),
+      size: 8,
+      urls: [url],
+    };
+    const manifest = { ...image.manifest, layers: [foreign, ...image.manifest.layers.slice(1)] };
+    await using proxy = await startFaultProxy(registry.host);
+    // A registry that checks would not take the manifest, so the proxy gives it.
+    proxy.decide = ({ path: wanted }) => {
+      if (!wanted.includes("/manifests/"))
+        return wanted.includes(foreign.digest) ? { kind: "status", status: 404 } : { kind: "pass" };
+      const headers = { "content-type": mediaTypes.ociManifest };
+      return { kind: "status", status: 200, headers, body: JSON.stringify(manifest) };
+    };
+    await using into = await temporaryStore();
+    const pulling = pullImage(into.store, `${proxy.host}/windows:1`, { registry: quick() });
+    await expect(pulling).rejects.toMatchObject({ code: "FOREIGN_LAYER", message: expect.stringContaining(url) });
   });
 
   test("referrers are kept in a tag where the registry has no API for them", async () => {
