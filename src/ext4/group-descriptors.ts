@@ -51,45 +51,33 @@ export interface BlockGroupDescriptor {
   readonly inodeBitmapChecksum: number;
 }
 
-const low = (value: number) => value % 0x10000;
-const high = (value: number) => Math.floor(value / 0x10000);
-
-/** Writes the 64-byte descriptor of `group` at `at`, checksum included. */
+/**
+ * Writes the 64-byte descriptor of `group` at `at`, checksum included. By hand, for a new instance's empty disk consists of
+ * hundreds of them: laid out as in the tables above.
+ */
 export function encodeDescriptor(d: BlockGroupDescriptor, group: number, seed: number, out: Buffer, at: number): void {
-  shortDescriptorLayout.encode(
-    {
-      blockBitmapLow: d.blockBitmap % 2 ** 32,
-      inodeBitmapLow: d.inodeBitmap % 2 ** 32,
-      inodeTableLow: d.inodeTable % 2 ** 32,
-      freeBlocksLow: low(d.freeBlocks),
-      freeInodesLow: low(d.freeInodes),
-      usedDirectoriesLow: low(d.usedDirectories),
-      flags: d.flags,
-      blockBitmapChecksumLow: low(d.blockBitmapChecksum),
-      inodeBitmapChecksumLow: low(d.inodeBitmapChecksum),
-      unusedInodesLow: low(d.unusedInodes),
-      checksum: 0,
-    },
-    out,
-    at,
-  );
-  longDescriptorLayout.encode(
-    {
-      blockBitmapHigh: Math.floor(d.blockBitmap / 2 ** 32),
-      inodeBitmapHigh: Math.floor(d.inodeBitmap / 2 ** 32),
-      inodeTableHigh: Math.floor(d.inodeTable / 2 ** 32),
-      freeBlocksHigh: high(d.freeBlocks),
-      freeInodesHigh: high(d.freeInodes),
-      usedDirectoriesHigh: high(d.usedDirectories),
-      unusedInodesHigh: high(d.unusedInodes),
-      blockBitmapChecksumHigh: high(d.blockBitmapChecksum),
-      inodeBitmapChecksumHigh: high(d.inodeBitmapChecksum),
-    },
-    out,
-    at,
-  );
-  const checksum = crc32c(crc32cWord(seed, group), out, at, at + 64);
-  shortDescriptorLayout.encode({ checksum: low(checksum) }, out, at);
+  writeBlock(d.blockBitmap, out, at, at + 0x20);
+  writeBlock(d.inodeBitmap, out, at + 0x04, at + 0x24);
+  writeBlock(d.inodeTable, out, at + 0x08, at + 0x28);
+  writeHalves(d.freeBlocks, out, at + 0x0c, at + 0x2c);
+  writeHalves(d.freeInodes, out, at + 0x0e, at + 0x2e);
+  writeHalves(d.usedDirectories, out, at + 0x10, at + 0x30);
+  out.writeUInt16LE(d.flags, at + 0x12);
+  writeHalves(d.blockBitmapChecksum, out, at + 0x18, at + 0x38);
+  writeHalves(d.inodeBitmapChecksum, out, at + 0x1a, at + 0x3a);
+  writeHalves(d.unusedInodes, out, at + 0x1c, at + 0x32);
+  out.writeUInt16LE(0, at + 0x1e);
+  out.writeUInt16LE(crc32c(crc32cWord(seed, group), out, at, at + 64) & 0xffff, at + 0x1e);
+}
+
+function writeBlock(block: number, out: Buffer, low: number, high: number): void {
+  out.writeUInt32LE(block % 2 ** 32, low);
+  out.writeUInt32LE(Math.floor(block / 2 ** 32), high);
+}
+
+function writeHalves(value: number, out: Buffer, low: number, high: number): void {
+  out.writeUInt16LE(value & 0xffff, low);
+  out.writeUInt16LE(value >>> 16, high);
 }
 
 /** Where a group's inode table starts. */

@@ -18,12 +18,12 @@ import { EXTRA_SIZE, FIRST_INODE, fileMode, JOURNAL_INODE } from "./inode.js";
 import type { FilesystemPlan } from "./plan.js";
 import {
   compat,
-  encodeSuperblock,
   incompat,
   roCompat,
   SUPERBLOCK_MAGIC,
   SUPERBLOCK_OFFSET,
   type Superblock,
+  superblockCopies,
   superblockFlags,
 } from "./superblock.js";
 
@@ -49,12 +49,11 @@ export function writeGroups(
     freeInodes += descriptor.freeInodes;
     encodeDescriptor(descriptor, group, seed, descriptors, group * DESCRIPTOR_SIZE);
   }
-  const superblock = superblockValues(plan, identity, freeBlocks, freeInodes, journalBackup);
+  const copyFor = superblockCopies(superblockValues(plan, identity, freeBlocks, freeInodes, journalBackup));
   for (let group = 0; group < plan.groups; group++) {
     let at = group * BLOCKS_PER_GROUP * BLOCK_SIZE;
     if (hasSuperblock(group)) {
-      const encoded = encodeSuperblock({ ...superblock, blockGroup: group });
-      parts.output.write(group === 0 ? SUPERBLOCK_OFFSET : at, encoded);
+      parts.output.write(group === 0 ? SUPERBLOCK_OFFSET : at, copyFor(group));
       at += BLOCK_SIZE;
     }
     if (!hasDescriptors(group)) continue;

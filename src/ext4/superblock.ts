@@ -111,12 +111,15 @@ export const superblockFlags = { signedHash: 0x1, unsignedHash: 0x2 } as const;
 /** What every metadata checksum of the filesystem starts from, unless the superblock stores a seed. */
 export const checksumSeed = (uuid: Uint8Array): number => crc32c(0xffffffff, uuid);
 
-/** The superblock as its 1024 bytes, checksum included. */
-export function encodeSuperblock(values: Partial<Superblock>): Buffer {
+/** Gives the superblock's 1024 bytes for each group that has a copy, checksum included; a result is valid until the next. */
+export function superblockCopies(values: Partial<Superblock>): (blockGroup: number) => Buffer {
   const buffer = Buffer.alloc(SUPERBLOCK_SIZE);
   superblockLayout.encode(values, buffer);
-  superblockLayout.encode({ checksum: superblockChecksum(buffer) }, buffer);
-  return buffer;
+  return (blockGroup) => {
+    superblockLayout.encode({ blockGroup }, buffer);
+    superblockLayout.encode({ checksum: superblockChecksum(buffer) }, buffer);
+    return buffer;
+  };
 }
 
 /** Checksum over everything before the checksum field itself. */
