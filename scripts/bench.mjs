@@ -3,6 +3,7 @@
 //   npm run bench                        every row at sizes for a few minutes
 //   npm run bench -- layers delta        only these rows
 //   npm run bench -- --heavy             the large sizes too (needs some GB of disk)
+//   AEGIS_BENCH_TREE=DIR npm run bench -- layers      a real tree besides the synthetic one
 //   npm run bench -- --repeat 5          best of five instead of three
 //   npm run bench -- --json FILE         the results as JSON into FILE (`-`: standard output, instead of the table)
 import { execFileSync } from "node:child_process";

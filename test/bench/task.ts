@@ -1,11 +1,12 @@
 /** What a bench measures of aegis itself, each in a process of its own: `node task.mjs NAME WORDS...` prints JSON. */
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { open, readFile, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { beginImage } from "../../src/oci/ensure.js";
 import { writeLayer } from "../../src/oci/layers.js";
 import { pullImage } from "../../src/oci/registry/pull.js";
 import { pushImage } from "../../src/oci/registry/push.js";
 import { openImageStore } from "../../src/oci/store.js";
+import { decodeTar } from "../../src/oci/tar/decode.js";
 import { ensureRootDisks, type RootImage } from "../../src/rootfs/disks.js";
 import { createWritableDisk } from "../../src/rootfs/writable.js";
 import { encodeText } from "../../src/support/brands.js";
@@ -31,6 +32,24 @@ const tasks: Readonly<Record<string, () => Promise<() => Promise<Facts>>>> = {
         file,
         { layers: [], config: { rootfs: { type: "layers", diff_ids: [] } } },
         produce,
+        compression,
+      );
+      return {};
+    };
+  },
+
+  /** IMAGE TAR COMPRESSION: stores a tar as an image of one layer. Not measured. */
+  async pack() {
+    const [file, tar, compression] = words as [string, string, "none" | "gzip"];
+    return async () => {
+      const produce = async (sink: TreeSink) => {
+        await using source = await open(tar);
+        await decodeTar(source, sink);
+      };
+      await storeImage(
+        file,
+        { layers: [], config: { rootfs: { type: "layers", diff_ids: [] } } },
+        [produce],
         compression,
       );
       return {};

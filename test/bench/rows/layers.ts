@@ -1,4 +1,7 @@
-/** Layers to a disk: against unpacking and `mke2fs -d`, against copying the bytes, against gunzip and sha256 alone. */
+/**
+ * Layers to a disk: against unpacking and `mke2fs -d`, against copying the bytes, against gunzip and sha256 alone. With
+ * AEGIS_BENCH_TREE=DIRECTORY the same on a real tree, too.
+ */
 import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import {
@@ -21,6 +24,11 @@ interface Stored {
 }
 
 const row: BenchRow = async (bench) => {
+  const tree = process.env.AEGIS_BENCH_TREE;
+  return [...(await syntheticLines(bench)), ...(tree ? await treeLines(bench, path.resolve(tree)) : [])];
+};
+
+async function syntheticLines(bench: Bench): Promise<BenchLine[]> {
   const [size, files] = bench.heavy ? [1 << 30, 50_000] : [256 << 20, 12_800];
   const name = `${size >> 20} MB, ${files} files`;
   const plain = await stored(bench, "plain", size, files, 1, "none");
@@ -29,11 +37,26 @@ const row: BenchRow = async (bench) => {
   const gzipFour = await stored(bench, "gzip4", size, files, 4, "gzip");
   return [
     ...(await againstMke2fs(bench, plainFour, `${name}, 4 tar layers`, Math.ceil(size * 1.3))),
-    await againstCopy(bench, plain, `${name}, 1 tar layer`),
-    await againstGunzip(bench, gzip, `${name}, 1 gzip layer`, 1.3),
-    await againstGunzip(bench, gzipFour, `${name}, 4 gzip layers`, 1),
+    ...(await againstCopy(bench, plain, `${name}, 1 tar layer`)),
+    ...(await againstGunzip(bench, gzip, `${name}, 1 gzip layer`, 1.3)),
+    ...(await againstGunzip(bench, gzipFour, `${name}, 4 gzip layers`, 1)),
   ];
-};
+}
+
+async function treeLines(bench: Bench, tree: string): Promise<BenchLine[]> {
+  const [size, files] = (await shell(`du -sb ${tree} | cut -f1; find ${tree} -type f | wc -l`)).trim().split("\n");
+  const name = `${path.basename(tree)}, ${Number(size) >> 20} MB, ${files} files`;
+  const tar = path.join(bench.scratch, "tree.tar");
+  await shell(`tar --format=posix -C ${tree} -cf ${tar} .`);
+  const plain = await packed(bench, "tree", tar, "none");
+  const gzip = await packed(bench, "tree-gzip", tar, "gzip");
+  await shell(`rm ${tar}`);
+  return [
+    ...(await againstMke2fs(bench, plain, `${name}, 1 tar layer`, Math.ceil(Number(size) * 1.6))),
+    ...(await againstCopy(bench, plain, `${name}, 1 tar layer`)),
+    ...(await againstGunzip(bench, gzip, `${name}, 1 gzip layer`, 1.3)),
+  ];
+}
 
 async function stored(
   bench: Bench,
@@ -47,6 +70,18 @@ async function stored(
   await mkdir(home, { recursive: true });
   const file = path.join(bench.scratch, `${tag}.json`);
   await runTask(bench, "store", home, file, String(size), String(files), String(layers), compression);
+  return await storedAt(home, file);
+}
+
+async function packed(bench: Bench, tag: string, tar: string, compression: string): Promise<Stored> {
+  const home = path.join(bench.scratch, tag);
+  await mkdir(home, { recursive: true });
+  const file = path.join(bench.scratch, `${tag}.json`);
+  await runTask(bench, "pack", home, file, tar, compression);
+  return await storedAt(home, file);
+}
+
+async function storedAt(home: string, file: string): Promise<Stored> {
   const image = JSON.parse(await readFile(file, "utf8")) as { layers: { digest: string }[] };
   const blob = (digest: string) => path.join(home, "images/blobs/sha256", digest.slice("sha256:".length));
   return { home, file, blobs: image.layers.map(({ digest }) => blob(digest)) };
@@ -96,23 +131,48 @@ async function againstMke2fs(bench: Bench, image: Stored, what: string, size: nu
   ];
 }
 
-async function againstCopy(bench: Bench, image: Stored, what: string): Promise<BenchLine> {
-  const copy = path.join(bench.scratch, "work/copy");
+/** Both kinds of copy: the bytes as they lie in one file, and the files that they stand for. */
+async function againstCopy(bench: Bench, image: Stored, what: string): Promise<BenchLine[]> {
+  const [work, tree] = [path.join(bench.scratch, "work"), path.join(bench.scratch, "unpacked")];
+  const clean = reset(bench, image);
+  const goal = (ours: number, peer: number) => ({ text: "0.6 of cp's speed", met: peer / ours >= 0.6 });
+  const assemble = async () => await runTask(bench, "assemble", image.home, image.file);
   const [ours, peer] = await alternate(
     bench.repeat,
-    async () => await runTask(bench, "assemble", image.home, image.file),
-    async () => await timeShell(`cp ${image.blobs.join(" ")} ${copy} && sync ${copy}`),
-    reset(bench, image),
+    assemble,
+    async () => await timeShell(`cp ${image.blobs.join(" ")} ${work}/copy && sync ${work}/copy`),
+    clean,
   );
-  return {
-    what: `${what} to ext4`,
-    ours: ms(ours.milliseconds),
-    peer: { ...ms(peer), name: "cp + sync of the tar" },
-    goal: { text: "0.6 of cp's speed", met: peer / ours.milliseconds >= 0.6 },
-  };
+  const unpack = image.blobs.map((blob) => `tar -xf ${blob} -C ${tree}`).join(" && ");
+  await shell(`mkdir ${tree} && ${unpack}`);
+  const [oursAgain, files] = await alternate(
+    bench.repeat,
+    assemble,
+    async () => await timeShell(`cp -r ${tree} ${work}/copy && sync -f ${work}/copy`),
+    async () => {
+      await clean();
+      await shell(`find ${tree} -type f -print0 | xargs -0 cat > /dev/null`);
+    },
+  );
+  await shell(`rm -rf ${tree} ${work}/copy`);
+  return [
+    {
+      what: `${what} to ext4`,
+      ours: ms(ours.milliseconds),
+      peer: { ...ms(peer), name: "cp + sync of the tar" },
+      goal: goal(ours.milliseconds, peer),
+    },
+    {
+      what: `${what} to ext4`,
+      ours: ms(oursAgain.milliseconds),
+      peer: { ...ms(files), name: "cp -r + sync of the tree" },
+      goal: goal(oursAgain.milliseconds, files),
+    },
+    memoryLine(what, Math.max(ours.peakBytes, oursAgain.peakBytes)),
+  ];
 }
 
-async function againstGunzip(bench: Bench, image: Stored, what: string, limit: number): Promise<BenchLine> {
+async function againstGunzip(bench: Bench, image: Stored, what: string, limit: number): Promise<BenchLine[]> {
   const floor = image.blobs.map((blob) => `gzip -dc ${blob} | sha256sum`).join(" && ");
   const [ours, peer] = await alternate(
     bench.repeat,
@@ -120,13 +180,15 @@ async function againstGunzip(bench: Bench, image: Stored, what: string, limit: n
     async () => await timeShell(floor),
     reset(bench, image),
   );
-  return {
-    what: `${what} to ext4`,
-    ours: ms(ours.milliseconds),
-    peer: { ...ms(peer), name: "gzip -dc | sha256sum alone" },
-    goal: { text: `within ${limit} of it`, met: ours.milliseconds / peer <= limit },
-    note: `peak memory ${Math.round(ours.peakBytes / 1e6)} MB`,
-  };
+  return [
+    {
+      what: `${what} to ext4`,
+      ours: ms(ours.milliseconds),
+      peer: { ...ms(peer), name: "gzip -dc | sha256sum alone" },
+      goal: { text: `within ${limit} of it`, met: ours.milliseconds / peer <= limit },
+    },
+    memoryLine(what, ours.peakBytes),
+  ];
 }
 
 function memoryLine(what: string, peak: number): BenchLine {
