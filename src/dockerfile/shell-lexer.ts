@@ -26,7 +26,7 @@ export interface LexerOptions {
 const maxDepth = 200;
 
 /** A text that variables blow up beyond this many characters is refused: `ENV A=$A$A` doubles with every line. */
-const maxLength = 4 << 20;
+const maxLength = 1 << 20;
 
 /**
  * One word expanded to one text, quotes and escapes removed.
@@ -163,7 +163,7 @@ class Lexer {
 
   private bounded(value: string): string {
     this.expanded += value.length;
-    if (this.expanded > maxLength) throw this.fault("the result is larger than 4 MiB");
+    if (this.expanded > maxLength) throw this.fault("the result is larger than 1 MiB");
     return value;
   }
 

@@ -33,8 +33,8 @@ export function compilePattern(pattern: string): readonly Token[] {
 }
 
 /** Steps that one substitution may take: a pattern of many stars on a long text takes their product, `//` for every start. */
-const maxSteps = 20_000_000;
-const maxResult = 4 << 20;
+const maxSteps = 2_000_000;
+const maxResult = 1 << 20;
 
 interface Budget {
   left: number;
@@ -108,7 +108,7 @@ export function replacePattern(value: string, pattern: string, replacement: stri
     // An empty match right behind another match is none.
     if (end < 0 || (end === at && at === lastEnd)) continue;
     result += text.slice(copied, at).join("") + filler;
-    if (result.length > maxResult) throw new Fault("the result of a substitution is larger than 4 MiB");
+    if (result.length > maxResult) throw new Fault("the result of a substitution is larger than 1 MiB");
     copied = end;
     lastEnd = end;
     if (!all) break;
