@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { BuildSandbox, noFlags } from "../../helpers/build-sandbox.js";
@@ -191,7 +191,53 @@ describe("the image", () => {
     expect(readdirSync(path.join(bundle, "rootfs")).sort()).toEqual(["bin", "d", "dev", "proc", "sys"]);
     expect(readdirSync(path.join(bundle, "rootfs", "d"))).toEqual([]);
   });
+
+  it("is where buildah goes on from", async () => {
+    const file = path.join(sandbox.root, "img.tar");
+    await sandbox.build(`${base}RUN mkdir /d && touch /d/a /d/b\nRUN rm /d/a\nENV A=1\nCMD ["/bin/sh"]\n`, {
+      ...container,
+      tags: ["img"],
+      output: [`type=docker,dest=${file}`],
+    });
+    const store = path.join(sandbox.root, "buildah");
+    const buildah = (...args: string[]) => {
+      const where = ["--root", `${store}/root`, "--runroot", `${store}/run`, "--storage-driver", "vfs"];
+      return execFileSync("buildah", [...where, ...args], { encoding: "utf8" }).trim();
+    };
+    const working = buildah("from", "-q", "--signature-policy", acceptAnything(sandbox.root), `docker-archive:${file}`);
+    try {
+      const mounted = buildah("mount", working);
+      expect(readdirSync(path.join(mounted, "d"))).toEqual(["b"]);
+      expect(buildah("inspect", "--format", "{{.OCIv1.Config.Env}} {{.OCIv1.Config.Cmd}}", working)).toMatch(
+        /A=1\] \[\/bin\/sh\]$/,
+      );
+    } finally {
+      buildah("rm", working);
+    }
+  });
 });
+
+describe("stages", () => {
+  it("that don't need each other run side by side", async () => {
+    // Each waits, for at most half a minute, for what only the other one writes.
+    const meet = (mine: string, theirs: string) =>
+      `RUN --mount=type=cache,id=meet,target=/meet touch /meet/${mine} && \
+  for i in $(seq 300); do test -e /meet/${theirs} && exit 0; sleep 0.1; done; exit 1`;
+    const built = await sandbox.build(
+      `${base.replace("\n", " AS base\n")}FROM base AS one\n${meet("1", "2")}\nFROM base AS two\n${meet("2", "1")}
+FROM base AS unused\nRUN exit 1\nFROM base\nCOPY --from=one /bin/sh /1\nCOPY --from=two /bin/sh /2\n`,
+      container,
+    );
+    expect(built.ran.filter((title) => title.includes("RUN"))).toHaveLength(2);
+  });
+});
+
+/** A policy for image tools on hosts that have none. */
+function acceptAnything(directory: string): string {
+  const file = path.join(directory, "policy.json");
+  writeFileSync(file, JSON.stringify({ default: [{ type: "insecureAcceptAnything" }] }));
+  return file;
+}
 
 const loopDevices = () =>
   execFileSync("losetup", ["--list", "--noheadings", "--output", "BACK-FILE"], { encoding: "utf8" });
