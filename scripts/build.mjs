@@ -1,8 +1,9 @@
-// Builds everything that runs: the bundled CLI (dist/), the guest harness and the libkrun launcher (dist/bin/).
+// Builds everything that runs: the bundled CLI and its threads (dist/), the guest harness and the libkrun launcher (dist/bin/).
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { build } from "esbuild";
+import { buildThreads } from "./build-threads.mjs";
 
 const root = new URL("..", import.meta.url).pathname;
 const manifest = JSON.parse(await readFile(`${root}package.json`, "utf8"));
@@ -38,8 +39,9 @@ const built = await build({
   logLevel: "warning",
   metafile: true,
 });
+const threads = await buildThreads(`${root}dist`);
 for (const name of await readdir(`${root}dist`)) {
-  if (!(`dist/${name}` in built.metafile.outputs) && name !== "bin")
+  if (!(`dist/${name}` in built.metafile.outputs) && ![...threads, "bin"].includes(name))
     await rm(`${root}dist/${name}`, { force: true, recursive: true });
 }
 execFileSync(process.execPath, [`${root}scripts/code-cache.cjs`, `${root}dist`], { stdio: "inherit" });
