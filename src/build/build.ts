@@ -17,6 +17,7 @@ import { namedContext } from "./context/named.js";
 import { contextStage } from "./context/stage.js";
 import { ContextTrees } from "./context/trees.js";
 import { draftOf, scratchDraft } from "./draft.js";
+import { checkEntitled } from "./entitlements.js";
 import type { BuildEnvironment } from "./environment.js";
 import { lazyExecutor } from "./executors/choose.js";
 import type { Material } from "./export/provenance.js";
@@ -161,6 +162,7 @@ class Session {
     });
     const told = { request, bases: this.#bases, dockerfilePath: found.path, built: wanted };
     await this.#check(plan, told);
+    for (const { instructions } of wanted) for (const it of instructions) checkEntitled(it, request, dockerfile);
     const building = wanted.map((stage) => this.#stage(plan, sources, stage));
     // The first failure ends the others; it is theirs that is told, not what followed from ending them.
     const built = await Promise.all(building).catch(async (error: unknown) => {

@@ -9,12 +9,14 @@ import { parseSize } from "../support/sizes.js";
 import { isRemoteFile } from "./context/download.js";
 import { parseGitAddress, usesSsh } from "./context/git-address.js";
 import { contextName } from "./context/named.js";
+import { parseEntitlements } from "./entitlements.js";
 import { parseAnnotation } from "./export/annotations.js";
 import { type AttestFlags, provenanceMode } from "./request-attest.js";
 import { type CacheTarget, cacheSource, cacheTarget } from "./request-cache.js";
+import { parseUlimit, stepHost } from "./request-limits.js";
 import { buildOutputs } from "./request-outputs.js";
 import { buildSecrets, sshAgents } from "./request-secrets.js";
-import type { BuildRequest, ContextSource, ExtraHost, NamedContext } from "./types.js";
+import type { BuildRequest, ContextSource, NamedContext } from "./types.js";
 
 export interface BuildFlags extends AttestFlags {
   readonly path: string;
@@ -33,6 +35,9 @@ export interface BuildFlags extends AttestFlags {
   readonly network: string | undefined;
   readonly addHost: readonly string[];
   readonly shmSize: string | undefined;
+  readonly allow: readonly string[];
+  readonly ulimits: readonly string[];
+  readonly memory: string | undefined;
   readonly secrets: readonly string[];
   readonly ssh: readonly string[];
   readonly isolation: string | undefined;
@@ -82,6 +87,7 @@ export function buildRequest(
   const context = mainContext(flags.path, streams.archive);
   const platforms = wantedPlatforms(flags.platforms, env);
   const annotations = flags.annotations.flatMap(parseAnnotation);
+  const network = oneOf("--network", flags.network ?? "default", ["default", "none", "host"]);
   return {
     request: {
       context,
@@ -101,8 +107,11 @@ export function buildRequest(
       platform: platforms[0]!,
       platforms,
       pull: flags.pull,
-      network: oneOf("--network", flags.network ?? "default", ["default", "none", "host"]),
-      extraHosts: flags.addHost.map(extraHost),
+      network,
+      extraHosts: flags.addHost.map((word) => stepHost(word, network)),
+      allowed: parseEntitlements(flags.allow, network),
+      limits: flags.ulimits.map(parseUlimit),
+      memory: flags.memory === undefined ? undefined : parseSize(flags.memory),
       secrets: buildSecrets(flags.secrets, env),
       agents: sshAgents(
         needsAgent(context) && flags.ssh.length === 0 && env.SSH_AUTH_SOCK ? ["default"] : flags.ssh,
@@ -195,12 +204,6 @@ function oneOf<T extends string>(flag: string, value: string, allowed: readonly 
   const found = allowed.find((it) => it === value);
   if (found !== undefined) return found;
   throw usage(`${flag} can't be "${value}"`, `choose one of ${allowed.join(", ")}`);
-}
-
-function extraHost(word: string): ExtraHost {
-  const match = /^([^:=]+)[:=](.+)$/.exec(word);
-  if (match) return { name: match[1]!, address: match[2]!.replace(/^\[(.*)\]$/, "$1") };
-  throw usage(`--add-host "${word}" names no address`, "write it as --add-host name:address");
 }
 
 function cacheTargets(words: readonly string[], buildArgs: Readonly<Record<string, string>>): readonly CacheTarget[] {

@@ -8,6 +8,7 @@ import { AegisError } from "../support/errors.js";
 import { download, isRemoteFile } from "./context/download.js";
 import { type GitAddress, parseGitAddress } from "./context/git-address.js";
 import type { GitTree } from "./context/trees.js";
+import { checkEntitled } from "./entitlements.js";
 import type { BuildEnvironment } from "./environment.js";
 import type { RunMountSpec } from "./executors/types.js";
 import type { StepHandle } from "./progress.js";
@@ -135,6 +136,7 @@ export async function runLayerStep(
   progress: () => StepHandle,
 ): Promise<LayerStep> {
   const { request } = at.environment;
+  checkEntitled(instruction, request, at.dockerfile);
   if (instruction.devices.length > 0) {
     throw new AegisError("RUN_DEVICE_UNSUPPORTED", "RUN --device: steps have no devices of the host", {
       hint: "do what needs the device when the machine runs, not while it is built",

@@ -1,11 +1,14 @@
 /** What a build is asked for, what it tells while it runs, and what it gives. */
 import type { Descriptor, ImageConfig, Platform } from "../oci/types.js";
 import type { Digest } from "../support/brands.js";
+import type { ExtraHost } from "../support/extra-hosts.js";
 import type { GitAddress } from "./context/git-address.js";
+import type { Entitlement } from "./entitlements.js";
 import type { Annotation } from "./export/annotations.js";
 import type { WrittenPlatform } from "./export/image.js";
 import type { ProvenanceFacts, ProvenanceMode } from "./export/provenance.js";
 import type { CacheSource, CacheTarget } from "./request-cache.js";
+import type { ResourceLimit } from "./request-limits.js";
 import type { BuildOutput } from "./request-outputs.js";
 
 export type Isolation = "auto" | "vm" | "container";
@@ -48,6 +51,11 @@ export interface BuildRequest {
   /** Network of RUN steps that don't say. */
   readonly network: NetworkMode;
   readonly extraHosts: readonly ExtraHost[];
+  /** What RUNs may have beyond a container. */
+  readonly allowed: readonly Entitlement[];
+  readonly limits: readonly ResourceLimit[];
+  /** Bytes of memory of a step that runs in a machine. */
+  readonly memory?: number | undefined;
   /** `--secret`, by id; read when a step asks. */
   readonly secrets: Readonly<Record<string, () => Promise<Uint8Array>>>;
   /** `--ssh`: sockets of agents, by id. */
@@ -78,11 +86,6 @@ export type ContextSource =
 export type NamedContext = ContextSource | { readonly type: "image"; readonly reference: string };
 
 export type NetworkMode = "default" | "none" | "host";
-
-export interface ExtraHost {
-  readonly address: string;
-  readonly name: string;
-}
 
 export interface BuildResult {
   /** Descriptor of the image's manifest, or of the index above several. */

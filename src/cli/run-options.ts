@@ -1,6 +1,5 @@
 /** The words of `run`'s options as values. */
 import { readFile } from "node:fs/promises";
-import { isIP } from "node:net";
 import { AegisError, hasErrno } from "../support/errors.js";
 
 /**
@@ -33,14 +32,6 @@ export async function environmentFile(file: string, env: NodeJS.ProcessEnv): Pro
     .map((line) => line.trimStart())
     .filter((line) => line !== "" && !line.startsWith("#"));
   return environmentOf(lines, env);
-}
-
-/** `NAME:ADDRESS` or `NAME=ADDRESS`; `host-gateway` is the host. @throws AegisError BAD_HOST */
-export function parseExtraHost(text: string): { readonly name: string; readonly address: string } {
-  const match = /^([^:=]+)[:=](.+)$/.exec(text);
-  const address = match?.[2]?.replace(/^\[(.*)\]$/, "$1");
-  if (match && address && (address === "host-gateway" || isIP(address) !== 0)) return { name: match[1]!, address };
-  throw new AegisError("BAD_HOST", `--add-host ${text} is not understood`, { hint: "write --add-host NAME:ADDRESS" });
 }
 
 /** `key=value` pairs; a key alone has an empty value. */

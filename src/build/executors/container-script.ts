@@ -7,7 +7,7 @@ import { chmod, mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { AegisHome } from "../../support/home.js";
 import { type CacheLease, cacheDirectory, leaseCaches } from "../cache/mounts.js";
-import { runcConfig } from "./runc-config.js";
+import { encodeRuncConfig, runcConfig } from "./runc-config.js";
 import type { RunMountSpec, RunRequest } from "./types.js";
 
 export interface ContainerScript {
@@ -69,7 +69,7 @@ async function written(request: RunRequest, options: ScriptOptions, parts: Parts
     binds: parts.binds,
     createHook: options.slirp4netns === undefined ? undefined : path.join(work, "network.sh"),
   });
-  const files = [Buffer.from(JSON.stringify(config)), ...parts.secrets];
+  const files = [Buffer.from(encodeRuncConfig(config)), ...parts.secrets];
   return {
     text: text(request, options, parts),
     input: files.map((content) => `${Buffer.from(content).toString("base64")}\n`).join(""),

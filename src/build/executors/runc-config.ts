@@ -1,4 +1,7 @@
 /** The runtime configuration for runc: OCI runtime specification 1.0, with Docker's defaults for a container. */
+import { hostPlatform } from "../../oci/platforms.js";
+import type { ResourceLimit } from "../request-limits.js";
+import { seccompProfile } from "./seccomp.js";
 import type { RunRequest } from "./types.js";
 
 /** Docker's default capabilities. */
@@ -74,6 +77,7 @@ export function runcConfig(request: RunRequest, options: RuncOptions): object {
       cwd: request.cwd,
       capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
       noNewPrivileges: false,
+      ...(request.limits.length === 0 ? {} : { rlimits: request.limits.map(rlimit) }),
     },
     root: { path: options.rootfs, readonly: false },
     hostname: request.hostname,
@@ -85,10 +89,21 @@ export function runcConfig(request: RunRequest, options: RuncOptions): object {
       namespaces: namespaces.map((type) => ({ type })),
       maskedPaths: request.privileged ? [] : maskedPaths,
       readonlyPaths: request.privileged ? [] : readonlyPaths,
+      ...(request.privileged ? {} : { seccomp: seccompProfile(hostPlatform().architecture) }),
       resources: { devices: [{ allow: true, access: "rwm" }] },
     },
   };
 }
+
+/** The configuration as runc reads it: unlimited is the largest 64-bit number there, which a number here can't be. */
+export const encodeRuncConfig = (config: object): string =>
+  JSON.stringify(config).replace(/"(soft|hard)":9007199254740991(?=[,}])/g, '"$1":18446744073709551615');
+
+const rlimit = ({ name, soft, hard }: ResourceLimit) => ({
+  type: `RLIMIT_${name.toUpperCase()}`,
+  soft: soft === -1 ? Number.MAX_SAFE_INTEGER : soft,
+  hard: hard === -1 ? Number.MAX_SAFE_INTEGER : hard,
+});
 
 function mounts(request: RunRequest, options: RuncOptions): readonly Mount[] {
   const guarded = ["nosuid", "noexec", "nodev"];
@@ -123,7 +138,7 @@ function mounts(request: RunRequest, options: RuncOptions): readonly Mount[] {
       destination: "/dev/shm",
       type: "tmpfs",
       source: "shm",
-      options: [...guarded, "mode=1777", `size=${request.shmSize}`],
+      options: ["nosuid", "nodev", "mode=1777", `size=${request.shmSize}`],
     },
     { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: guarded },
     { destination: "/sys", type: "sysfs", source: "sysfs", options: [...guarded, request.privileged ? "rw" : "ro"] },

@@ -1,5 +1,7 @@
 /** Where RUN steps run: a container on this host, or a microVM. Both get the same overlay and leave the same kind of disk. */
-import type { ExtraHost, NetworkMode } from "../types.js";
+import type { ExtraHost } from "../../support/extra-hosts.js";
+import type { ResourceLimit } from "../request-limits.js";
+import type { NetworkMode } from "../types.js";
 
 /** A read-only layer of the overlay: a directory inside an ext4 image file. */
 export interface Lower {
@@ -76,6 +78,9 @@ export interface RunRequest {
   readonly hostname: string;
   readonly extraHosts: readonly ExtraHost[];
   readonly shmSize: number;
+  readonly limits: readonly ResourceLimit[];
+  /** Bytes, where the executor decides how much there is. */
+  readonly memory: number | undefined;
   readonly mounts: readonly RunMountSpec[];
   /** Bottom first. */
   readonly lowers: readonly Lower[];

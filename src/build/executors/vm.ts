@@ -132,7 +132,7 @@ async function withMachine(home: AegisHome, request: RunRequest, site: Site): Pr
       : await startNetwork(home, { socketDir: site.socketDir, hostLoopback: request.network === "host" });
   await using machine = await startMachine({
     name: `aegis-build-${site.id}`,
-    memoryMiB: memoryMiB(),
+    memoryMiB: request.memory === undefined ? memoryMiB() : Math.max(64, Math.round(request.memory / 2 ** 20)),
     cpus: availableParallelism(),
     ...bootFiles,
     disks: site.devices.disks,
@@ -184,6 +184,7 @@ async function step(
     cwd: request.cwd,
     privileged: request.privileged,
     createCwd: true,
+    limits: request.limits,
     sandbox: {
       hostname: request.hostname,
       network: request.network === "none" ? "none" : "guest",

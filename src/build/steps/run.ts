@@ -70,6 +70,7 @@ export function runStep(
         input.mounts.flatMap((mount) => mount.key ?? []),
         environment.request.extraHosts.map(({ name, address }) => [name, address]),
         [environment.request.shmSize ?? defaultShm, input.epoch ?? null],
+        ...environment.request.limits.map(({ name, soft, hard }) => [name, soft, hard]),
       ]),
     async produce(sink) {
       scratch = await environment.temporary("scratch.ext4");
@@ -123,6 +124,8 @@ async function execute(
     hostname: input.hostname,
     extraHosts: request.extraHosts,
     shmSize: request.shmSize ?? defaultShm,
+    limits: request.limits,
+    memory: request.memory,
     mounts,
     lowers,
     mountPoints: [...runtimeMounts, ...mounts.map(mountPoint)],

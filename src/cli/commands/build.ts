@@ -59,6 +59,11 @@ export default class BuildCommand extends AegisCommand {
   addHost = Option.Array("--add-host", [], {
     description: "line of /etc/hosts in RUN steps, name:address (repeatable)",
   });
+  allow = Option.Array("--allow", [], {
+    description: "let RUN steps have more than a container's rights: network.host, security.insecure (repeatable)",
+  });
+  ulimits = Option.Array("--ulimit", [], { description: "limit of RUN steps, nofile=1024:2048 (repeatable)" });
+  memory = Option.String("-m,--memory", { description: "memory of RUN steps that run in a machine" });
   shmSize = Option.String("--shm-size", { description: "size of /dev/shm in RUN steps" });
   secrets = Option.Array("--secret", [], {
     description: "secret for RUN steps, id=NAME[,src=FILE|env=VARIABLE] (repeatable)",
@@ -87,7 +92,25 @@ export default class BuildCommand extends AegisCommand {
   quiet = Option.Boolean("-q,--quiet", false, { description: "print nothing but the image's id" });
   iidfile = Option.String("--iidfile", { description: "write the image's id to this file" });
 
+  // Of docker build and buildx build; each is answered with a line that says why it changes nothing.
+  builder = Option.String("--builder", { hidden: true });
+  cgroupParent = Option.String("--cgroup-parent", { hidden: true });
+  compress = Option.Boolean("--compress", false, { hidden: true });
+  squash = Option.Boolean("--squash", false, { hidden: true });
+  securityOpt = Option.Array("--security-opt", [], { hidden: true });
+  memorySwap = Option.String("--memory-swap", { hidden: true });
+  cpuShares = Option.String("-c,--cpu-shares", { hidden: true });
+  cpuPeriod = Option.String("--cpu-period", { hidden: true });
+  cpuQuota = Option.String("--cpu-quota", { hidden: true });
+  cpusetCpus = Option.String("--cpuset-cpus", { hidden: true });
+  cpusetMems = Option.String("--cpuset-mems", { hidden: true });
+  // True of every build here.
+  rm = Option.Boolean("--rm", true, { hidden: true });
+  forceRm = Option.Boolean("--force-rm", true, { hidden: true });
+  disableContentTrust = Option.Boolean("--disable-content-trust", true, { hidden: true });
+
   override async execute() {
+    this.tellWithoutEffect();
     const place = { path: this.contextPath ?? ".", file: this.file };
     const input = await buildInput(wantedInput(place), process.stdin);
     const { request, progress } = buildRequest(
@@ -109,6 +132,9 @@ export default class BuildCommand extends AegisCommand {
         network: this.network,
         addHost: this.addHost,
         shmSize: this.shmSize,
+        allow: this.allow,
+        ulimits: this.ulimits,
+        memory: this.memory,
         secrets: this.secrets,
         ssh: this.ssh,
         isolation: this.isolation,
@@ -149,6 +175,25 @@ export default class BuildCommand extends AegisCommand {
       if (failed) await reporter.end(failed);
     }
     return 0;
+  }
+
+  private tellWithoutEffect(): void {
+    const noCgroup = "steps run in no control group";
+    const said: readonly (readonly [name: string, given: unknown, why: string])[] = [
+      ["--builder", this.builder, "there is one builder, this program"],
+      ["--cgroup-parent", this.cgroupParent, noCgroup],
+      ["--compress", this.compress, "the context is read where it lies, not sent"],
+      ["--squash", this.squash, "layers stay as the steps made them; -o type=disk merges them"],
+      ["--security-opt", this.securityOpt.length > 0, "steps have a container's usual rights; see --allow"],
+      ["--memory-swap", this.memorySwap, noCgroup],
+      ["--cpu-shares", this.cpuShares, noCgroup],
+      ["--cpu-period", this.cpuPeriod, noCgroup],
+      ["--cpu-quota", this.cpuQuota, noCgroup],
+      ["--cpuset-cpus", this.cpusetCpus, noCgroup],
+      ["--cpuset-mems", this.cpusetMems, noCgroup],
+    ];
+    if (this.quiet) return;
+    for (const [name, given, why] of said) if (given) this.note(`aegis: ${name} has no effect: ${why}`);
   }
 
   private async evaluate(request: BuildRequest, { method, json, ignoreStatus }: BuildCall): Promise<number> {

@@ -12,10 +12,11 @@ import { parseMount, parseTmpfs, parseVolume } from "../../instance/volumes.js";
 import { parseSecretFlag } from "../../secrets/spec.js";
 import { parseDuration } from "../../support/durations.js";
 import { AegisError } from "../../support/errors.js";
+import { parseExtraHost } from "../../support/extra-hosts.js";
 import { parseSize } from "../../support/sizes.js";
 import { AegisCommand } from "../command.js";
 import { findImage } from "../image-for-run.js";
-import { environmentFile, environmentOf, parseExtraHost, parseLabels } from "../run-options.js";
+import { environmentFile, environmentOf, parseLabels } from "../run-options.js";
 import { selfCommand } from "../self.js";
 import { front, terminalSize } from "../terminal.js";
 

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { BuildSandbox, noFlags } from "../../helpers/build-sandbox.js";
@@ -83,6 +83,36 @@ RUN touch /d/gone && rm /d/gone && chmod 700 /d/z && chmod 644 /d/z
       context: expect.stringMatching(/why[\s\S]*> 3 \| RUN echo before/),
     });
     await expect(sandbox.build("FROM x\n")).rejects.toThrow();
+  });
+
+  it("may neither mount nor make namespaces, and has the limits and hosts that it was given", async () => {
+    const built = await sandbox.build(
+      `${base}RUN ulimit -n; ulimit -c; unshare -U true; echo unshare=$?; mount -t tmpfs x /tmp; echo mount=$?; grep Seccomp: /proc/self/status; grep shm /proc/mounts; cat /etc/hosts\n`,
+      {
+        ...container,
+        ulimits: ["nofile=100:200", "core=unlimited"],
+        shmSize: "3m",
+        addHost: ["db=10.1.2.3", "me:host-gateway"],
+        network: "host",
+      },
+    );
+    expect(built.output).toMatch(/^100\nunlimited\n/m);
+    expect(built.output).toContain("unshare=1\n");
+    expect(built.output).toMatch(/mount=[1-9]/);
+    expect(built.output).toMatch(/Seccomp:\s+2\n/);
+    expect(built.output).toContain("size=3072k");
+    expect(built.output).toContain("10.1.2.3\tdb\n127.0.0.1\tme\n");
+  });
+
+  it("is privileged, or on the host's network, only when the build allows it", async () => {
+    const insecure = `${base}RUN --security=insecure mkdir -p /m && mount -t tmpfs x /m && grep Seccomp: /proc/self/status\n`;
+    await expect(sandbox.build(insecure, container)).rejects.toMatchObject({ code: "NOT_ALLOWED", exitCode: 1 });
+    const allowed = await sandbox.build(insecure, { ...container, allow: ["security.insecure"] });
+    expect(allowed.output).toMatch(/Seccomp:\s+0\n/);
+    const host = `${base}RUN --network=host readlink /proc/self/ns/net\n`;
+    await expect(sandbox.build(host, container)).rejects.toMatchObject({ message: "network.host is not allowed" });
+    const built = await sandbox.build(host, { ...container, allow: ["network.host"] });
+    expect(built.output.trim()).toBe(readlinkSync("/proc/self/ns/net"));
   });
 
   it("that names a program that isn't there says so", async () => {

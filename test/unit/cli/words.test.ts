@@ -6,10 +6,11 @@ import { completions } from "../../../src/cli/completions.js";
 import { parseMoment } from "../../../src/cli/moments.js";
 import { commands } from "../../../src/cli/registry.js";
 import { formatAge, statusLine } from "../../../src/cli/render/instance.js";
-import { environmentFile, environmentOf, parseExtraHost, parseLabels } from "../../../src/cli/run-options.js";
+import { environmentFile, environmentOf, parseLabels } from "../../../src/cli/run-options.js";
 import { shapeOf } from "../../../src/cli/shape.js";
 import { nearest } from "../../../src/cli/suggest.js";
 import type { Instance } from "../../../src/instance/types.js";
+import { parseExtraHost } from "../../../src/support/extra-hosts.js";
 import { openHome } from "../../../src/support/home.js";
 
 test("every command's class answers to the words it is registered under, and describes its options", async () => {
