@@ -40,6 +40,8 @@ beforeAll(async () => {
   await cp(fixture, context, { recursive: true });
   // FROM node:24 is the hub's image for everybody else: a local image of that name comes first.
   await aegis.importBase("debian-node:24", "node:24");
+  await aegis.runWith({ stdin: `${key}\n` }, "secret", "set", "OPENAI_API_KEY");
+  await aegis.runWith({ stdin: `${token}\n` }, "secret", "set", "OPENCLAW_GATEWAY_TOKEN");
   modelApi = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
@@ -72,15 +74,15 @@ async function keptLayers(): Promise<string> {
 }
 
 /** Waits until the gateway says that it is well; a machine that ends instead is told with its log. */
-async function healthy(): Promise<void> {
+async function healthy(name = "openclaw"): Promise<void> {
   const status = await eventually(async () => {
     const answer = await fetch(`http://127.0.0.1:${port}/healthz`, { signal: AbortSignal.timeout(10_000) }).catch(
       () => undefined,
     );
     if (answer?.status === 200) return "well";
-    return (await aegis.inspect("openclaw")).state.status === "exited" ? "ended" : undefined;
+    return (await aegis.inspect(name)).state.status === "exited" ? "ended" : undefined;
   });
-  const { stdout, stderr } = await aegis.run("logs", "openclaw");
+  const { stdout, stderr } = await aegis.run("logs", name);
   expect(status, stdout + stderr).toBe("well");
 }
 
@@ -129,8 +131,6 @@ test("a changed configuration is rebuilt without installing again (#7)", async (
 });
 
 test("run boots what was built here: the gateway on the guest's localhost answers /healthz (#2, #12, #13, #15, #17)", async () => {
-  await aegis.runWith({ stdin: `${key}\n` }, "secret", "set", "OPENAI_API_KEY");
-  await aegis.runWith({ stdin: `${token}\n` }, "secret", "set", "OPENCLAW_GATEWAY_TOKEN");
   // One processor: an emulator gives all of them one thread of the host.
   const model = ["-e", `OPENAI_BASE_URL=http://host.aegis.internal:${apiPort}/v1`, "-e", "OPENAI_MODEL=stand-in"];
   await aegis.ok("run", "-d", "-p", ":18789", "--cpus", "1", "--host-loopback", ...model);
@@ -225,11 +225,13 @@ test("a stopped gateway starts again with what it had, and installs nothing (#7)
   expect(await aegis.leftovers()).toEqual([]);
 });
 
-test("512 MB ends in a line that names the process, the limit and the flag to raise (#16)", async () => {
-  const { code, stderr } = await aegis.run(
+test("512 MB ends in a line that names the process, the limit and the flag to raise, once a few large requests come (#16)", async () => {
+  const ended = aegis.run(
     "run",
     "--name",
     "small",
+    "-p",
+    ":18789",
     "--memory",
     "512m",
     "--cpus",
@@ -237,6 +239,18 @@ test("512 MB ends in a line that names the process, the limit and the flag to ra
     "--restart",
     "no",
   );
+  port = Number((await eventually(() => aegis.ok("port", "small", "18789"))).split(":").at(-1));
+  await healthy("small");
+  const over = new AbortController();
+  ended.then(() => over.abort());
+  // It comes up in half a gigabyte; bodies of 15 MB, each within its own limit of 20, are more than it has left.
+  const body = JSON.stringify({ model: "openclaw", messages: [{ role: "user", content: "x".repeat(15 << 20) }] });
+  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json", connection: "close" };
+  const post = () =>
+    fetch(`http://127.0.0.1:${port}/v1/chat/completions`, { method: "POST", headers, body, signal: over.signal });
+  while (!over.signal.aborted) await Promise.allSettled(Array.from({ length: 8 }, post));
+  const { code, stderr } = await ended;
   expect(code, stderr).toBe(137);
   expect(stderr).toMatch(/out of memory: the guest's kernel killed .*the machine has 512 MiB, run it with --memory/);
+  expect((await aegis.inspect("small")).state.oomKilled).toBe(true);
 });
