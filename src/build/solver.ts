@@ -78,16 +78,26 @@ async function perform(step: LayerStep, environment: BuildEnvironment): Promise<
   };
 }
 
-/** Layers carry whole seconds, as the reference's do, and no time after SOURCE_DATE_EPOCH. */
+/**
+ * Layers carry what the reference's do: whole seconds, no time after SOURCE_DATE_EPOCH, and of all extended attributes
+ * only file capabilities.
+ */
 function normalised(sink: TreeSink, epoch: number | undefined): TreeSink {
   const dated = (entry: TreeEntry): TreeEntry => {
     const sec = Math.min(entry.mtime.sec, epoch ?? Number.POSITIVE_INFINITY);
     return entry.mtime.nsec === 0 && sec === entry.mtime.sec ? entry : { ...entry, mtime: { sec, nsec: 0 } };
   };
+  const capable = (entry: TreeEntry): TreeEntry => {
+    if (!entry.xattrs || entry.xattrs.size === 0) return entry;
+    const value = entry.xattrs.get(capability);
+    return { ...entry, xattrs: value && new Map([[capability, value]]) };
+  };
   return {
-    entry: (entry) => sink.entry(dated(entry)),
+    entry: (entry) => sink.entry(capable(dated(entry))),
     data: (chunk) => sink.data(chunk),
     hole: (length) => sink.hole(length),
     drain: () => sink.drain(),
   };
 }
+
+const capability = "security.capability";

@@ -31,16 +31,18 @@ export function prepareSurroundings(sandbox: BuildSandbox): void {
 
 const look = "find /c /e /made -exec stat -c '%A %u:%g %n' {} +";
 
+const caches =
+  "--mount=type=cache,target=/c,from=seed,source=sub --mount=type=cache,target=/e,ro --mount=type=cache,target=/made,mode=0711,uid=5,gid=6";
+const twice = "--mount=type=cache,id=one,sharing=locked,target=/a --mount=type=cache,id=one,sharing=locked,target=/b";
+
+/** Few steps: a machine boots for each. */
 const text = (n: number) => `FROM scratch
 COPY base /
-RUN --mount=type=cache,target=/c,from=seed,source=sub --mount=type=cache,target=/e,ro --mount=type=cache,target=/made,mode=0711,uid=5,gid=6 \\
-  ${look}; cat /c/f; touch /e/x 2>/dev/null || echo read-only; echo ${n} >>/c/new; cat /c/new
-RUN --mount=type=tmpfs,target=/t,size=3m cp /bin/busybox /t/true; cp /bin/sh /t/full 2>/dev/null || echo full; /t/true true && stat -c %a /t
-RUN --mount=type=cache,id=one,sharing=locked,target=/a --mount=type=cache,id=one,sharing=locked,target=/b echo ${n} >/a/f && cat /b/f
-RUN stat -c '%a %u' / && [ $(stat -c %Y /) -ge 1700000000 ] && mkdir /lost+found && grep Groups /proc/self/status
+RUN ${caches} ${twice} --mount=type=tmpfs,target=/t,size=3m \\
+  ${look}; cat /c/f; touch /e/x 2>/dev/null || echo read-only; echo ${n} >>/c/new; cat /c/new; echo ${n} >/a/f; cat /b/f; \\
+  cp /bin/busybox /t/true; cp /bin/sh /t/full 2>/dev/null || echo full; /t/true true && stat -c %a /t; \\
+  stat -c '%a %u' /; [ $(stat -c %Y /) -ge 1700000000 ] && mkdir /lost+found && grep Groups /proc/self/status
 USER app
-RUN grep Groups /proc/self/status
-USER app:root
 RUN grep Groups /proc/self/status
 USER 77:88
 RUN --mount=type=ssh,uid=77 --mount=type=secret,id=k,env=K,target=/k,mode=0440,gid=88 grep Groups /proc/self/status; echo hello | ask $SSH_AUTH_SOCK; echo; cat /k; echo " $K"
@@ -58,13 +60,12 @@ export const expectedSurroundings: Readonly<Record<1 | 2, string>> = {
     "seeded",
     "read-only",
     "1",
+    "1",
     "full",
     "1777",
-    "1",
     "755 0",
     "Groups:\t0",
     "Groups:\t2345 3456",
-    "Groups:\t0",
     "Groups:\t88",
     "agent heard 6",
     "s3cret s3cret",
@@ -82,6 +83,10 @@ export const expectedSurroundings: Readonly<Record<1 | 2, string>> = {
     "1",
     "2",
     "2",
+    "full",
+    "1777",
+    "755 0",
+    "Groups:\t0",
   ].join("\n"),
 };
 

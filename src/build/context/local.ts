@@ -2,6 +2,7 @@
  * A directory of the host as a tree: the build context, or a named one. What `.dockerignore` leaves out is not there, and
  * is not touched. Owners are dropped (0:0), as the reference does. Looking is synchronous: a context is many small `lstat`s.
  */
+import { createHash } from "node:crypto";
 import { lstatSync, readdirSync, readlinkSync, type Stats } from "node:fs";
 import { open } from "node:fs/promises";
 import { type ByteString, bytesOf } from "../../support/brands.js";
@@ -85,11 +86,13 @@ export class LocalTree implements ContextView {
   async digest(path: ByteString): Promise<string> {
     const seen = this.#look(path);
     if (!seen) throw vanished(path);
+    if (!seen.stat.isFile()) return emptyDigest;
     return this.digests.digest(path, this.#absolute(path), seen.stat);
   }
 
   async read(path: ByteString, sink: TreeSink): Promise<void> {
-    const size = this.#look(path)?.stat.size ?? 0;
+    const size = this.#look(path)?.node.size ?? 0;
+    if (size === 0) return;
     await using file = await open(this.#absolute(path), "r");
     const buffer = Buffer.allocUnsafe(Math.max(1, Math.min(size, 1 << 20)));
     for (let left = size; left > 0; ) {
@@ -103,6 +106,7 @@ export class LocalTree implements ContextView {
 }
 
 const slash = Buffer.from("/");
+const emptyDigest = createHash("sha256").digest("hex");
 
 function vanished(path: ByteString): AegisError {
   return new AegisError("CONTEXT_CHANGED", `${path} changed while the context was being read`, {
@@ -126,6 +130,8 @@ function typeOf(stat: Stats): NodeType | undefined {
   if (stat.isFIFO()) return "fifo";
   if (stat.isCharacterDevice()) return "char";
   if (stat.isBlockDevice()) return "block";
+  // The reference hands a socket on as an empty file.
+  if (stat.isSocket()) return "file";
   return undefined;
 }
 
@@ -137,7 +143,7 @@ function nodeOf(stat: Stats, type: NodeType, absolute: Buffer): TreeNode {
     uid: 0,
     gid: 0,
     mtime: { sec, nsec: Math.min(999_999_999, Math.round((stat.mtimeMs - sec * 1000) * 1e6)) },
-    size: type === "file" ? stat.size : 0,
+    size: stat.isFile() ? stat.size : 0,
   };
   if (type === "symlink") return { ...node, linkTarget: readlinkSync(absolute, "latin1") as ByteString };
   if (type === "char" || type === "block") return { ...node, ...deviceNumbers(stat.rdev) };
