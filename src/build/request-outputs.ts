@@ -197,7 +197,7 @@ class Fields {
     if (first === undefined) return;
     throw usage(
       `--output type=${this.type} has no field "${first}"`,
-      "see `aegis help build` for the fields of each type",
+      "images know name, push, push-by-digest, tar, compression, compression-level, force-compression, oci-mediatypes and annotation.KEY; trees know platform-split",
     );
   }
 }

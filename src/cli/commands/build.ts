@@ -20,6 +20,10 @@ export default class BuildCommand extends AegisCommand {
       ["Build the current directory", "$0 build ."],
       ["Name the image", "$0 build -t web:1.2 ."],
       ["The Dockerfile from standard input, without a context", "$0 build - < Dockerfile"],
+      [
+        "Two platforms to a registry, zstd layers, provenance",
+        "$0 build --platform linux/amd64,linux/arm64 -t ghcr.io/me/web:1 -o type=registry,compression=zstd --provenance=mode=max .",
+      ],
       ["See what is amiss in a Dockerfile without building it", "$0 build --check ."],
       ["A directory of a git repository, at a tag", "$0 build https://git.example.com/app.git#v1.2:docker"],
       ["A context from a pipe", "git archive HEAD | $0 build -"],
