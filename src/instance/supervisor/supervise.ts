@@ -16,13 +16,14 @@ import { type LogWriter, openLogWriter } from "../log.js";
 import type { ExecRequest, LaunchEvent, LaunchPayload, StatsReply, TerminalSize } from "../messages.js";
 import { toWireError } from "../messages.js";
 import { nextRestart } from "../restart.js";
-import { deleteInstance, filesOf, type InstanceFiles, readInstance, writeState } from "../store.js";
-import type { InstanceConfig, InstanceState } from "../types.js";
+import { deleteInstance, filesOf, type InstanceFiles, readInstance } from "../store.js";
+import type { InstanceConfig } from "../types.js";
 import { lockVolume } from "../volumes.js";
-import { channels } from "../wire.js";
 import { execSpec, type SecretValues } from "./boot.js";
+import { AttachedClients } from "./clients.js";
 import { type IdleWatch, idleWatch } from "./idle.js";
 import type { Parts } from "./parts.js";
+import { RecordedState } from "./recorded-state.js";
 import { type AttachedClient, type Controls, serve } from "./server.js";
 import { type LiveMachine, runSession } from "./session.js";
 
@@ -58,10 +59,9 @@ const endingSignals: ReadonlySet<number> = new Set([2, 3, 9, 15]);
 class Supervisor implements Controls {
   readonly #secrets: SecretValues;
   readonly #log: LogWriter;
-  readonly #clients = new Set<AttachedClient>();
+  readonly #clients = new AttachedClients();
+  readonly #state: RecordedState;
   readonly #abort = new AbortController();
-  #state: InstanceState = { schema: 1, status: "starting", supervisorPid: process.pid };
-  #saving: Promise<void> = Promise.resolve();
   #live: LiveMachine | undefined;
   #idle: IdleWatch | undefined;
   #stopping = false;
@@ -84,6 +84,7 @@ class Supervisor implements Controls {
   ) {
     const secrets = options.payload.secrets.map(({ name, base64 }) => ({ name, value: Buffer.from(base64, "base64") }));
     this.#secrets = new Map(secrets.map(({ name, value }) => [name, value]));
+    this.#state = new RecordedState(home, config.id);
     this.#log = openLogWriter(files.log, createRedactor(secrets));
     if (!options.payload.attach) this.#foreground.resolve(undefined);
     void options.launcherGone.then(() => this.#foreground.resolve(undefined));
@@ -100,7 +101,7 @@ class Supervisor implements Controls {
     const terminate = () => void this.stop({}).catch(() => undefined);
     this.options.terminate.addEventListener("abort", terminate, { once: true });
     try {
-      await this.#save({ startedAt: new Date().toISOString() });
+      await this.#state.change({ startedAt: new Date().toISOString() });
       this.options.report({ type: "listening" });
       for (const volume of this.config.volumes) {
         if (volume.kind === "volume") volumeLocks.push(await lockVolume(this.home, volume.name));
@@ -115,10 +116,10 @@ class Supervisor implements Controls {
       await this.#end(story);
       server.close();
       await this.#cleanUp();
-      for (const client of this.#clients) {
-        const { error } = this.#state;
-        client.reply(story ? { exit: story } : { error: { exitCode: 125, message: "", code: "INTERNAL", ...error } });
-      }
+      const { error } = this.#state.now;
+      this.#clients.reply(
+        story ? { exit: story } : { error: { exitCode: 125, message: "", code: "INTERNAL", ...error } },
+      );
       this.#begun.resolve();
       this.#ended.resolve();
       this.#log.close();
@@ -142,7 +143,7 @@ class Supervisor implements Controls {
       if (!next) return story;
       history = next;
       this.#say(`restarting in ${next.delayMs / 1000} s (exit status ${story.exitCode}, restart ${next.count})`);
-      await this.#save({
+      await this.#state.change({
         status: "starting",
         restartCount: next.count,
         exitCode: story.exitCode,
@@ -174,14 +175,17 @@ class Supervisor implements Controls {
         {
           ready: () => this.#foreground.promise,
           started: async (machine) => {
-            await this.#save({ vmmPid: machine.pid, driver: machine.driver });
+            await this.#state.change({ vmmPid: machine.pid, driver: machine.driver });
           },
           live: async (live) => {
             this.#live = live;
-            output = Promise.all([this.#pump(live.app.stdout, "stdout"), this.#pump(live.app.stderr, "stderr")]);
+            output = Promise.all([
+              this.#clients.pump(live.app.stdout, "stdout", this.#log),
+              this.#clients.pump(live.app.stderr, "stderr", this.#log),
+            ]);
             live.app.stdin.on("error", () => undefined);
             if (!this.config.process.openStdin || this.#inputEnded) live.app.stdin.end();
-            await this.#save({ status: "running", startedAt: new Date().toISOString() });
+            await this.#state.change({ status: "running", startedAt: new Date().toISOString() });
             this.options.report({ type: "running" });
             this.#begun.resolve();
             this.#idle = idleWatch(this.config, live, this.#idleControls());
@@ -197,15 +201,6 @@ class Supervisor implements Controls {
       this.#begun.resolve();
       this.#begun = deferred();
       await output.catch(() => undefined);
-    }
-  }
-
-  async #pump(stream: GuestProcess["stdout"], name: "stdout" | "stderr"): Promise<void> {
-    for await (const chunk of stream) {
-      this.#log.write(name, chunk as Buffer);
-      for (const client of this.#clients) {
-        if (client.output && !client.send(channels[name], chunk as Buffer) && client.foreground) await client.drained();
-      }
     }
   }
 
@@ -232,13 +227,13 @@ class Supervisor implements Controls {
     this.#say(`${message} [AEGIS_E_${code}]`);
     if (!(error instanceof AegisError))
       process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
-    await this.#save({ exitCode: 125, error: { code, message, hint } });
+    await this.#state.change({ exitCode: 125, error: { code, message, hint } });
     this.options.report({ type: "failed", error: toWireError(error) });
     return undefined;
   }
 
   async #end(story: ExitStory | undefined): Promise<void> {
-    await this.#save({
+    await this.#state.change({
       status: "exited",
       finishedAt: new Date().toISOString(),
       supervisorPid: undefined,
@@ -254,26 +249,18 @@ class Supervisor implements Controls {
     removeSocketDirectory(this.files.socketDir);
   }
 
-  /** Writes are queued, so that the last one is the one that stays. */
-  #save(change: Partial<InstanceState>): Promise<void> {
-    this.#state = { ...this.#state, ...change };
-    const state = this.#state;
-    this.#saving = this.#saving.then(() => writeState(this.home, this.config.id, state));
-    return this.#saving;
-  }
-
   // Controls: what commands ask for.
 
   attach(client: AttachedClient): () => void {
-    this.#clients.add(client);
+    const detach = this.#clients.add(client);
     if (client.foreground) this.#foreground.resolve(client.size);
     else if (client.size) this.resize(client.size);
-    return () => void this.#clients.delete(client);
+    return detach;
   }
 
   async exec(request: ExecRequest): Promise<GuestProcess> {
     const { guest } = this.#running();
-    if (this.#state.pausedBy === "hand") throw this.#paused();
+    if (this.#state.now.pausedBy === "hand") throw this.#paused();
     await this.#wake();
     return await guest.exec(execSpec(this.config, this.#secrets, request));
   }
@@ -285,8 +272,8 @@ class Supervisor implements Controls {
     const live = this.#live;
     if (!live) this.#abort.abort(new AegisError("STOPPED", `${this.config.name} was stopped while it booted`));
     else {
-      await this.#save({ status: "stopping" });
-      if (this.#state.pausedBy) await live.machine.resume();
+      await this.#state.change({ status: "stopping" });
+      if (this.#state.now.pausedBy) await live.machine.resume();
       const graceMs = options.graceMs ?? this.config.stopGraceMs;
       // A guest that does not obey loses its power.
       const cut = setTimeout(() => void live.machine.kill().catch(() => undefined), graceMs + 15_000);
@@ -315,7 +302,7 @@ class Supervisor implements Controls {
   async pause(): Promise<void> {
     const { machine } = this.#running();
     await machine.pause();
-    await this.#save({ status: "paused", pausedBy: "hand" });
+    await this.#state.change({ status: "paused", pausedBy: "hand" });
   }
 
   async resume(): Promise<void> {
@@ -323,18 +310,18 @@ class Supervisor implements Controls {
     await machine.resume();
     await guest.setClock().catch(() => undefined);
     this.#lastUse = Date.now();
-    await this.#save({ status: "running", pausedBy: undefined });
+    await this.#state.change({ status: "running", pausedBy: undefined });
     await this.#idle?.release();
   }
 
   /** Work for a paused guest starts it again. */
   async #wake(): Promise<void> {
-    if (this.#state.pausedBy) await this.resume();
+    if (this.#state.now.pausedBy) await this.resume();
   }
 
   async stats(): Promise<StatsReply> {
     const { guest, machine } = this.#running();
-    if (this.#state.pausedBy) throw this.#paused();
+    if (this.#state.now.pausedBy) throw this.#paused();
     const status = await readFile(`/proc/${machine.pid}/status`, "utf8").catch(() => "");
     const resident = Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
     return {
@@ -348,7 +335,7 @@ class Supervisor implements Controls {
   /** One that was paused by hand stands still already, with what it has not written yet. */
   async hold(): Promise<() => Promise<void>> {
     const { guest } = this.#running();
-    if (this.#state.pausedBy === "hand") return async () => undefined;
+    if (this.#state.now.pausedBy === "hand") return async () => undefined;
     const idle = this.busy();
     try {
       await this.#wake();
@@ -358,7 +345,7 @@ class Supervisor implements Controls {
       idle();
     }
     return async () => {
-      if (this.#live && this.#state.pausedBy) await this.resume();
+      if (this.#live && this.#state.now.pausedBy) await this.resume();
     };
   }
 
@@ -401,10 +388,10 @@ class Supervisor implements Controls {
     return {
       inUse: () => this.#uses > 0,
       lastUse: () => this.#lastUse,
-      paused: () => this.#state.pausedBy,
+      paused: () => this.#state.now.pausedBy,
       pause: async () => {
         await this.#running().machine.pause();
-        await this.#save({ status: "paused", pausedBy: "idle" });
+        await this.#state.change({ status: "paused", pausedBy: "idle" });
       },
       resume: () => this.#wake(),
       say: (text: string) => this.#say(text),
