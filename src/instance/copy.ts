@@ -1,5 +1,5 @@
 /**
- * `cp`: a tar stream through the guest's own `tar`. What comes out of a guest is hostile: nothing is written through a link or
+ * `cp`: a tar stream to or from the harness, which packs and unpacks in the guest, so that the image needs no `tar`. What comes out of a guest is hostile: nothing is written through a link or
  * outside of the destination, links are made last, and ownership stays with whoever copies.
  */
 import { once } from "node:events";
@@ -13,6 +13,7 @@ import { AegisError } from "../support/errors.js";
 import type { AegisHome } from "../support/home.js";
 import { interact } from "./client.js";
 import { collect } from "./collect.js";
+import { guestTool } from "./guest-tools.js";
 import type { InstanceConfig } from "./types.js";
 
 interface Exec {
@@ -23,7 +24,7 @@ interface Exec {
 
 async function inGuest(home: AegisHome, config: InstanceConfig, { argv, stdin, stdout }: Exec): Promise<void> {
   const stderr = collect(64 << 10);
-  const process = { argv, env: [], user: "0:0", cwd: "/", size: undefined, privileged: false };
+  const process = guestTool(argv);
   const { exited } = await interact(
     home,
     config,
@@ -32,13 +33,8 @@ async function inGuest(home: AegisHome, config: InstanceConfig, { argv, stdin, s
   );
   const { exitCode } = await exited;
   if (exitCode === 0) return;
-  if (exitCode === 127) {
-    throw new AegisError("NO_TAR", `${config.name} has no ${argv[0]} to copy with`, {
-      hint: "share a directory with the instance instead: run it with -v HOSTDIR:/path",
-    });
-  }
   const words = stderr.bytes().toString("utf8").trim();
-  throw new AegisError("COPY_FAILED", `${argv[0]} in ${config.name} failed: ${words || `status ${exitCode}`}`, {
+  throw new AegisError("COPY_FAILED", `copying in ${config.name} failed: ${words || `status ${exitCode}`}`, {
     hint: "check the paths",
   });
 }
@@ -60,7 +56,7 @@ export async function tarToGuest(
   input: Readable,
   directory: string,
 ): Promise<void> {
-  await inGuest(home, config, { argv: ["tar", "-xf", "-", "-C", directory], stdin: input });
+  await inGuest(home, config, { argv: ["unpack", directory], stdin: input });
 }
 
 /** Copies a file or directory out; into `target` if that is a directory, else as `target`. */
@@ -88,8 +84,8 @@ export async function copyFromGuest(
 function packCommand(guestPath: string): readonly string[] {
   const whole = path.posix.resolve("/", guestPath);
   // As in Docker, DIR/. means what is in it.
-  if (/(^|\/)\.$/.test(guestPath) || whole === "/") return ["tar", "-cf", "-", "-C", whole, "."];
-  return ["tar", "-cf", "-", "-C", path.posix.dirname(whole), "--", path.posix.basename(whole)];
+  if (/(^|\/)\.$/.test(guestPath) || whole === "/") return ["pack", whole, "."];
+  return ["pack", path.posix.dirname(whole), path.posix.basename(whole)];
 }
 
 async function unpack(
@@ -146,7 +142,7 @@ export async function copyToGuest(
 ): Promise<void> {
   const { pack: createPack } = await import("tar-stream");
   const whole = path.posix.resolve("/", guestPath);
-  const isDirectory = await inGuest(home, config, { argv: ["/bin/sh", "-c", '[ -d "$0" ]', whole] }).then(
+  const isDirectory = await inGuest(home, config, { argv: ["is-directory", whole] }).then(
     () => true,
     (error: unknown) => {
       if (error instanceof AegisError && error.code === "COPY_FAILED") return false;

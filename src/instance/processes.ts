@@ -1,8 +1,9 @@
-/** The processes of a guest, read from its /proc by its own shell: images without `ps` are the rule. */
+/** The processes of a guest, read from its /proc by the harness: images without `ps` are the rule. */
 import { AegisError } from "../support/errors.js";
 import type { AegisHome } from "../support/home.js";
 import { interact } from "./client.js";
 import { collect } from "./collect.js";
+import { guestTool } from "./guest-tools.js";
 import type { InstanceConfig } from "./types.js";
 
 export interface GuestProcessRow {
@@ -15,33 +16,29 @@ export interface GuestProcessRow {
   readonly command: string;
 }
 
-// Two programs for all processes: starting one for each takes seconds in an emulated guest.
 const marker = "@aegis-top@";
-const script = `cat /proc/[0-9]*/status 2>/dev/null; echo ${marker}; head -c 4096 /proc/[0-9]*/cmdline 2>/dev/null; true`;
 
-/** @throws AegisError NO_SHELL, NOT_RUNNING */
+/** @throws AegisError TOP_FAILED, NOT_RUNNING */
 export async function guestProcesses(home: AegisHome, config: InstanceConfig): Promise<readonly GuestProcessRow[]> {
   const stdout = collect();
-  const process = {
-    argv: ["/bin/sh", "-c", script],
-    env: [],
-    user: "0:0",
-    cwd: "/",
-    size: undefined,
-    privileged: false,
-  };
+  const process = guestTool(["processes", marker]);
   const { exited } = await interact(home, config, { op: "exec", stdin: false, process }, { stdout: stdout.stream });
-  const { exitCode } = await exited;
-  if (exitCode === 127) {
-    throw new AegisError("NO_SHELL", `${config.name} has no /bin/sh to look at its processes with`, {
-      hint: `"aegis stats ${config.name}" counts them without`,
-    });
+  const { exitCode, reason } = await exited;
+  if (exitCode !== 0) {
+    throw new AegisError(
+      "TOP_FAILED",
+      `the processes of ${config.name} can't be read: ${reason ?? `status ${exitCode}`}`,
+      {
+        hint: `"aegis stats ${config.name}" counts them`,
+      },
+    );
   }
-  return parseProcesses(stdout.bytes().toString("utf8"));
+  return parseProcesses(stdout.bytes().toString("utf8"), marker);
 }
 
-export function parseProcesses(text: string): readonly GuestProcessRow[] {
-  const [statuses = "", cmdlines = ""] = text.split(`${marker}\n`);
+/** What the harness's tool `processes` prints; its own row, which has the marker in it, is left out. */
+export function parseProcesses(text: string, between: string): readonly GuestProcessRow[] {
+  const [statuses = "", cmdlines = ""] = text.split(`${between}\n`);
   const commands = new Map(
     cmdlines.split(/^==> \/proc\//m).map((block) => {
       const [, pid, words = ""] = /^(\d+)\/cmdline <==\n([\s\S]*)$/.exec(block) ?? [];
@@ -63,6 +60,6 @@ export function parseProcesses(text: string): readonly GuestProcessRow[] {
         command: commands.get(pid) || `[${field("Name")}]`,
       };
     })
-    .filter((row) => !row.command.includes(marker) && !/^cat \/proc\/\d+\/status/.test(row.command))
+    .filter((row) => !row.command.includes(between))
     .sort((a, b) => a.pid - b.pid);
 }

@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from "node:child_process";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type AegisUnderTest, aegisUnderTest, eventually } from "../helpers/aegis-cli.js";
@@ -205,6 +205,27 @@ test("lines of error logs that are written as the machine ends are told, and non
     "/var/app/a.log: error 2",
   ]);
   await aegis.ok("rm", "logger");
+});
+
+test("cp and top ask nothing of an image: no tar, no shell", async () => {
+  const context = path.join(aegis.scratch, "bare");
+  await mkdir(path.join(context, "deep/er"), { recursive: true });
+  await copyFile("/bin/busybox", path.join(context, "busybox"));
+  await writeFile(path.join(context, "deep/er/file"), "x".repeat(100_000), { mode: 0o640 });
+  await writeFile(
+    path.join(context, "Dockerfile"),
+    'FROM scratch\nCOPY busybox /busybox\nCMD ["/busybox", "sleep", "1000"]\n',
+  );
+  await aegis.ok("build", "-q", "-t", "bare", context);
+  await aegis.ok("run", "-d", "--name", "bare", "bare");
+  expect(await aegis.ok("top", "bare")).toMatch(/ \/busybox sleep 1000$/m);
+  await aegis.ok("cp", path.join(context, "deep"), "bare:/in");
+  await aegis.ok("cp", path.join(context, "deep/er/file"), "bare:/in/er/");
+  expect(await aegis.ok("exec", "bare", "/busybox", "stat", "-c", "%a %s", "/in/er/file")).toBe("640 100000");
+  await aegis.ok("cp", "bare:/in/.", path.join(aegis.scratch, "out"));
+  expect((await stat(path.join(aegis.scratch, "out/er/file"))).size).toBe(100_000);
+  expect((await aegis.run("cp", "bare:/none", aegis.scratch)).stderr).toContain("none: No such file or directory");
+  await aegis.ok("rm", "-f", "bare");
 });
 
 test("a full disk is told, with the flag to raise, and is why the app ended", async () => {
