@@ -1,5 +1,6 @@
 /** All suites by name; each has a recording of that name. */
 import type { ConformanceCase } from "../lib/case.js";
+import { contexts } from "./contexts.js";
 import { files } from "./files.js";
 import { heredocs } from "./heredocs.js";
 import { ignore, wildcard } from "./ignore.js";
@@ -23,6 +24,7 @@ export const suites: Readonly<Record<string, readonly ConformanceCase[]>> = {
   heredocs,
   settings,
   scopes,
+  contexts,
 };
 
 /** Those that are built; the others are only checked or matched. */
@@ -38,4 +40,21 @@ export const decided: Readonly<Record<string, string>> = {
   "time of a parent after a change of content":
     "a directory's new time alone is in no layer of either, and the next step sees layers; the reference's sees what it wrote itself",
   "a hard link to a file below": "both names stay one file; the reference's layer makes them two",
+  "a named directory is a base":
+    "the layer of a context has a line of history in its place; the reference adds one at the end, about the last step",
+  "a named directory is a base under its whole name":
+    "the layer of a context has a line of history in its place; the reference adds one at the end, about the last step",
+  "a named directory is a base for more":
+    "the layer of a context has a line of history in its place; the reference adds one at the end, about the last step",
+  "a tag is part of a context's name":
+    "the layer of a context has a line of history in its place; the reference adds one at the end, about the last step",
+  "a named directory is a base of two stages":
+    "the layer of a context has a line of history in its place; the reference adds one at the end, about the last step",
+  "a context's name with its registry":
+    "the layer of a context has a line of history in its place; the reference adds one at the end, about the last step",
+  "a context stands in for a stage":
+    "the reference can not export a stage that a context stands in for: its config lacks an architecture",
+  "a context stands in for the target":
+    "the reference can not export a stage that a context stands in for: its config lacks an architecture",
+  "a context that is a file": "a path is cleaned before it is looked at",
 };

@@ -15,6 +15,8 @@ export interface TarEntry {
   readonly content?: string;
   readonly type?: "file" | "directory" | "symlink" | "link";
   readonly linkname?: string;
+  /** Latin-1 text. */
+  readonly xattrs?: Readonly<Record<string, string>>;
   readonly mode?: number;
   readonly uid?: number;
   readonly gid?: number;

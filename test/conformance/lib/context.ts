@@ -64,6 +64,7 @@ async function writeTar(
         gid: entry.gid ?? 0,
         mtime: new Date(contextTime * 1000),
         ...(entry.linkname === undefined ? {} : { linkname: entry.linkname }),
+        ...(entry.xattrs === undefined ? {} : { pax: paxOf(entry.xattrs) }),
       },
       entry.content ?? "",
     );
@@ -77,3 +78,6 @@ async function writeTar(
   execFileSync("mv", [compressed, target]);
   await rm(compressed, { force: true });
 }
+
+const paxOf = (xattrs: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(xattrs).map(([name, value]) => [`SCHILY.xattr.${name}`, value]));
