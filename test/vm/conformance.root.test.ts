@@ -17,9 +17,22 @@ beforeAll(async () => {
 });
 afterAll(() => rm(work, { recursive: true, force: true }));
 
-const running = Object.entries(builtSuites).map(
-  ([suite, cases]) => [suite, cases.filter((item) => runsCommands(item) && !(item.name in decided))] as const,
-);
+/** Machines are emulated where this runs: the others are built in them with AEGIS_CONFORMANCE=all. */
+const everyTime = ["run", "layers"];
+
+/** What differs in a machine and not in a container. */
+const otherwise: Readonly<Record<string, string>> = {
+  "/proc is masked": "the guest's kernel has no /proc/acpi",
+  "/etc/hosts can't be written": "the machine's is on a tmpfs of the step's own, which ends with it",
+  "/etc/hostname is the image's": "the machine's own name is mounted on it",
+};
+
+const running = Object.entries(builtSuites)
+  .filter(([suite]) => process.env.AEGIS_CONFORMANCE === "all" || everyTime.includes(suite))
+  .map(
+    ([suite, cases]) =>
+      [suite, cases.filter((item) => runsCommands(item) && !(item.name in decided || item.name in otherwise))] as const,
+  );
 
 describe.each(running.filter(([, cases]) => cases.length > 0))(
   "RUN in a machine makes the images of the reference builder: %s",
