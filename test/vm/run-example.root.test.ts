@@ -56,7 +56,7 @@ test("Aegisfile.example builds, boots with its secrets and settings, and serves"
     /a\.jsonl: it failed/.test((await aegis.run("logs", "example")).stderr) ? true : undefined,
   );
   const { origins } = await aegis.inspect("example");
-  expect(origins).toMatchObject({ memory: "image", cpus: "image", disk: "image", idle: "image", restart: "image" });
+  expect(origins).toMatchObject({ memory: "image", cpus: "image", disk: "image" });
   await aegis.ok("rm", "-f", "example");
   expect(await aegis.leftovers()).toEqual([]);
 });
