@@ -30,7 +30,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-test("aegis inside a machine boots a second machine with libkrun: control port, disks, network, exit status", async () => {
+test("aegis inside a machine boots a second machine with libkrun: control port, disks, network, shared directories, pause, exit status", async () => {
   const context = path.join(directory, "context");
   cpSync(path.join(root, "test/fixtures/nested"), context, { recursive: true });
   copyAegis(path.join(context, "aegis"));
@@ -47,6 +47,9 @@ test("aegis inside a machine boots a second machine with libkrun: control port, 
   const { stdout } = await aegis(...first);
 
   expect(stdout).toContain("served: kept");
+  expect(stdout).toContain("shared: from the host sealed one file refused, one file more, sealed");
+  expect(stdout).toContain("paused: 1");
+  expect(stdout).toContain("resumed: kept");
   // A trim that reaches the disk's end leaves its length alone.
   expect(stdout).toContain(`disk: ${20 * 2 ** 30}`);
   expect(stdout).toContain("found what was kept");
