@@ -32,7 +32,8 @@ export async function exportMergedDisk(
   const uuid = options.uuid ?? createHash("sha256").update(`export ${disks.chainId}`).digest().subarray(0, 16);
   let summary: Ext4Summary | undefined;
   await replaceFile(file, async ({ fd }) => {
-    const { sizeBytes, headroomBytes = defaultHeadroom } = options;
+    const { sizeBytes } = options;
+    const headroomBytes = options.headroomBytes ?? (sizeBytes === undefined ? defaultHeadroom : undefined);
     await using writer = createExt4Writer({ fd }, { uuid, sizeBytes, headroomBytes });
     await pushTree(view, writer);
     summary = await writer.finish();
