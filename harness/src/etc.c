@@ -10,12 +10,23 @@
 #include "harness.h"
 #include "users.h"
 
-static int bind_file(const char *root, const char *source, const char *target, struct failure *failure) {
+/* A bind mount becomes read-only by a second call, on what is there now. */
+static int make_read_only(int root, const char *target) {
+  char name[32];
+  int fd = root_open(root, target, O_PATH);
+  int result = fd < 0 ? -1 : mount(NULL, fd_path(fd, name), NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL);
+  if (fd >= 0) close(fd);
+  return result;
+}
+
+static int bind_file(const char *root, const char *source, const char *target, bool read_only,
+                     struct failure *failure) {
   char name[32];
   int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (root_fd < 0) return fail(failure, errno, "open %s", root);
   int fd = root_make(root_fd, target, false, NULL);
   int result = fd < 0 ? -1 : mount(source, fd_path(fd, name), NULL, MS_BIND, NULL);
+  if (result == 0 && read_only) result = make_read_only(root_fd, target);
   if (result < 0) fail(failure, errno, "mount a file on %s", target);
   if (fd >= 0) close(fd);
   close(root_fd);
@@ -29,10 +40,11 @@ static FILE *create(const char *directory, const char *name, char path[PATH_SIZE
   return file;
 }
 
-static int finish(FILE *file, const char *root, const char *path, const char *target, struct failure *failure) {
+static int finish(FILE *file, const char *root, const char *path, const char *target, bool read_only,
+                  struct failure *failure) {
   bool bad = ferror(file) != 0;
   if (fclose(file) != 0 || bad) return fail(failure, errno, "write %s", path);
-  return bind_file(root, path, target, failure);
+  return bind_file(root, path, target, read_only, failure);
 }
 
 int etc_write(const char *root, const char *directory, const struct etc_spec *spec, struct failure *failure) {
@@ -42,7 +54,7 @@ int etc_write(const char *root, const char *directory, const struct etc_spec *sp
   const struct boot_config *net = spec->network;
   for (size_t i = 0; net != NULL && i < net->dns_count; i++)
     fprintf(file, "nameserver %u.%u.%u.%u\n", net->dns[i][0], net->dns[i][1], net->dns[i][2], net->dns[i][3]);
-  if (finish(file, root, path, "/etc/resolv.conf", failure) < 0) return -1;
+  if (finish(file, root, path, "/etc/resolv.conf", spec->contained, failure) < 0) return -1;
 
   if ((file = create(directory, "hosts", path, failure)) == NULL) return -1;
   fprintf(file, "127.0.0.1\tlocalhost%s%s\n::1\tlocalhost ip6-localhost ip6-loopback\n", spec->contained ? " " : "",
@@ -55,11 +67,13 @@ int etc_write(const char *root, const char *directory, const struct etc_spec *sp
     else fprintf(file, "127.0.1.1\t%s\n", spec->hostname);
   }
   for (size_t i = 0; i < spec->host_count; i++) fprintf(file, "%s\t%s\n", spec->hosts[i].address, spec->hosts[i].name);
-  if (finish(file, root, path, "/etc/hosts", failure) < 0) return -1;
+  if (finish(file, root, path, "/etc/hosts", spec->contained, failure) < 0) return -1;
 
+  /* A step sees the image's own. */
+  if (spec->contained) return 0;
   if ((file = create(directory, "hostname", path, failure)) == NULL) return -1;
   fprintf(file, "%s\n", spec->hostname);
-  return finish(file, root, path, "/etc/hostname", failure);
+  return finish(file, root, path, "/etc/hostname", false, failure);
 }
 
 static int regular_file(int root, const char *path) {
@@ -133,7 +147,7 @@ int files_place(const char *root, const char *directory, const struct file_spec 
     result = fd < 0 || fill(fd, &files[i], &owner) < 0 ? -1 : 0;
     if (result < 0) fail(failure, errno, "write %s", files[i].path);
     if (fd >= 0) close(fd);
-    if (result == 0) result = bind_file(root, path, files[i].path, failure);
+    if (result == 0) result = bind_file(root, path, files[i].path, false, failure);
   }
   close(root_fd);
   return result;

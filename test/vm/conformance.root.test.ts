@@ -23,8 +23,6 @@ const everyTime = ["run", "layers"];
 /** What differs in a machine and not in a container. */
 const otherwise: Readonly<Record<string, string>> = {
   "/proc is masked": "the guest's kernel has no /proc/acpi",
-  "/etc/hosts can't be written": "the machine's is on a tmpfs of the step's own, which ends with it",
-  "/etc/hostname is the image's": "the machine's own name is mounted on it",
 };
 
 const running = Object.entries(builtSuites)
