@@ -3,6 +3,7 @@
  * needed, and is checked against its digest and diff id before anything uses it. A cache that can't be had, or can't give
  * what it promised, is done without.
  */
+
 import { openLayoutArtifact } from "../../oci/archive/layout.js";
 import type { Artifact } from "../../oci/artifact.js";
 import { readLayer } from "../../oci/layers.js";
@@ -15,6 +16,7 @@ import type { Descriptor } from "../../oci/types.js";
 import type { Digest } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
 import { type AegisHome, registriesFile } from "../../support/home.js";
+import { turns } from "../../support/turns.js";
 import type { LayerOrigin, LayerSupply } from "../layer-supply.js";
 import type { Progress } from "../progress.js";
 import type { CacheSource } from "../request-cache.js";
@@ -207,21 +209,4 @@ function originOf(
     }
   };
   return { fetch: (layer) => inTurn(() => fetch(layer)) };
-}
-
-/** Runs what it is given, at most `limit` at a time. */
-function turns(limit: number): <T>(body: () => Promise<T>) => Promise<T> {
-  let free = limit;
-  const waiting: (() => void)[] = [];
-  return async (body) => {
-    if (free === 0) await new Promise<void>((resolve) => waiting.push(resolve));
-    else free--;
-    try {
-      return await body();
-    } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else free++;
-    }
-  };
 }

@@ -1,4 +1,5 @@
 /** Images from registries into the store. Nothing is named before all of it has been verified. */
+import { deferred } from "../../support/deferred.js";
 import { AegisError } from "../../support/errors.js";
 import { documentKind, parseConfig, parseIndex, parseManifest } from "../documents.js";
 import { choosePlatform, formatPlatform, hostPlatform } from "../platforms.js";
@@ -89,6 +90,8 @@ function fetchLayers(
   const { manifest, names } = image;
   const report = options.onProgress ?? (() => undefined);
   const arrivals = new Map(manifest.layers.map((layer) => [layer.digest, deferred()]));
+  // Nobody may be waiting for a layer.
+  for (const { promise } of arrivals.values()) promise.catch(() => undefined);
   const fetchAll = async () => {
     const layers = [...new Map(manifest.layers.map((layer) => [layer.digest, layer])).values()];
     const limit = options.registry?.concurrency ?? defaultConcurrency;
@@ -113,24 +116,6 @@ function fetchLayers(
     layerReady: async (layer) => await arrivals.get(layer.digest)?.promise,
     finished,
   };
-}
-
-interface Deferred {
-  readonly promise: Promise<void>;
-  resolve(): void;
-  reject(error: unknown): void;
-}
-
-function deferred(): Deferred {
-  let resolve!: () => void;
-  let reject!: (error: unknown) => void;
-  const promise = new Promise<void>((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
-  // Nobody may be waiting for this layer.
-  promise.catch(() => undefined);
-  return { promise, resolve, reject };
 }
 
 /** By digest if there is one: then the tag is only a comment. */

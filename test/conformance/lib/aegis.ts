@@ -1,4 +1,5 @@
 /** Builds a case with the command itself, `bin/aegis.js build`, into a home of the test's own. */
+
 import { execFile } from "node:child_process";
 import { createReadStream } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
@@ -8,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { importRootTar } from "../../../src/oci/archive/import.js";
 import { openImageStore } from "../../../src/oci/store.js";
 import { openHome } from "../../../src/support/home.js";
+import { turns } from "../../../src/support/turns.js";
 import { writeBaseTar } from "./base.js";
 import { baseImage, type ConformanceCase, type Recorded } from "./case.js";
 import { writeContext } from "./context.js";
@@ -33,7 +35,7 @@ export async function aegisBuilder(
   const homeOf = (isolation: string) => path.join(work, `home-${isolation}`);
   let base: ReadImage | undefined;
   for (const isolation of isolations) base = await importBase(homeOf(isolation), tar);
-  const slots = limiter(availableParallelism());
+  const slots = turns(availableParallelism());
   let count = 0;
   return {
     build: (item, isolation) =>
@@ -101,21 +103,4 @@ function run(
     });
     child.stdin?.end();
   });
-}
-
-/** Runs at most `slots` at a time, first come first served. */
-function limiter(slots: number): <T>(body: () => Promise<T>) => Promise<T> {
-  let free = slots;
-  const waiting: (() => void)[] = [];
-  return async (body) => {
-    if (free > 0) free--;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    try {
-      return await body();
-    } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else free++;
-    }
-  };
 }
