@@ -1,10 +1,11 @@
 /** The harness in real guests: what a person who runs things in them can see. */
+
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { truncate } from "node:fs/promises";
-import { type AddressInfo, connect, createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -12,6 +13,7 @@ import type { Guest, GuestEvent, GuestMount, GuestProcess, ProcessSpec } from ".
 import { openUpper } from "../../src/rootfs/tree-view.js";
 import { createWritableDisk } from "../../src/rootfs/writable.js";
 import { type Machine, type Network, startMachine, startNetwork } from "../../src/vmm/index.js";
+import { freePort } from "../helpers/free-port.js";
 import { type Bench, busyboxBoot, connectGuest, openBench } from "../helpers/machines.js";
 
 const timeoutMs = 120_000;
@@ -280,12 +282,3 @@ describe("a guest under QEMU", () => {
     expect(names).toEqual(["kept", "made"]);
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}

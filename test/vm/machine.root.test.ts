@@ -6,6 +6,7 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { diskName } from "../../src/vmm/command-line.js";
 import { startMachine, startNetwork } from "../../src/vmm/index.js";
+import { freePort } from "../helpers/free-port.js";
 import { type Bench, busyboxBoot, connectGuest, openBench, shell } from "../helpers/machines.js";
 
 const timeoutMs = 120_000;
@@ -128,12 +129,3 @@ describe("a machine under QEMU", () => {
     }
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}

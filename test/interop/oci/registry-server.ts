@@ -1,11 +1,13 @@
 /** Debian's docker-registry on loopback, with or without TLS of an own CA and a token issuer. */
+
 import { execFileSync, spawn } from "node:child_process";
 import { createPrivateKey, createSign, randomUUID, X509Certificate } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server } from "node:http";
-import { type AddressInfo, connect, createServer as createSocketServer } from "node:net";
+import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { freePort } from "../../helpers/free-port.js";
 
 export interface RegistryServer extends AsyncDisposable {
   /** `127.0.0.1:PORT`. */
@@ -124,14 +126,6 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
     throw error;
   }
   return { host: `127.0.0.1:${port}`, storage: path.join(directory, "docker"), [Symbol.asyncDispose]: stop };
-}
-
-async function freePort(): Promise<number> {
-  const server = createSocketServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 async function untilListening(port: number, exited: Promise<void>): Promise<void> {

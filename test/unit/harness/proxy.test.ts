@@ -1,12 +1,14 @@
 /** The proxy process on the host: 127.0.0.9 plays the machine's address, so no privilege and no network is needed. */
+
 import { type ChildProcess, spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Server } from "node:net";
+import { connect, createServer, type Server } from "node:net";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type Compiled, compileHarness } from "../../helpers/compile-c.js";
+import { freePort } from "../../helpers/free-port.js";
 
 const machine = "127.0.0.9";
 let c: Compiled;
@@ -30,14 +32,6 @@ afterEach(async () => {
 });
 
 /** Ports that nobody has right now. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "0.0.0.0");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 /** Starts the proxy; `said` waits for a report. */
 function proxy(way: string, ...ports: string[]) {
@@ -78,7 +72,7 @@ async function post(port: number, body: Buffer): Promise<string> {
 // "steer" falls back to "bind" where the kernel or the user's rights don't allow it, so both pass everywhere.
 describe.each(["bind", "steer"])("a server on the loopback alone (%s)", (way) => {
   test("is reached on the machine's address, with half-closes and any size of body", async () => {
-    const port = await freePort();
+    const port = await freePort("0.0.0.0");
     const said = proxy(way, String(port));
     await echo(port, "127.0.0.1");
     await said(`up ${port}/tcp`);
@@ -86,7 +80,7 @@ describe.each(["bind", "steer"])("a server on the loopback alone (%s)", (way) =>
   });
 
   test("may be one of IPv6", async () => {
-    const port = await freePort();
+    const port = await freePort("0.0.0.0");
     const said = proxy(way, String(port));
     await echo(port, "::1");
     await said(`up ${port}/tcp`);
@@ -94,7 +88,7 @@ describe.each(["bind", "steer"])("a server on the loopback alone (%s)", (way) =>
   });
 
   test("that goes away is told, and one on all addresses may come instead", async () => {
-    const port = await freePort();
+    const port = await freePort("0.0.0.0");
     const said = proxy(way, String(port));
     const first = await echo(port, "127.0.0.1");
     await said(`up ${port}/tcp`);
@@ -107,7 +101,7 @@ describe.each(["bind", "steer"])("a server on the loopback alone (%s)", (way) =>
 });
 
 test("a datagram server on the loopback answers its clients, each its own", async () => {
-  const port = await freePort();
+  const port = await freePort("0.0.0.0");
   const said = proxy("bind", `${port}/udp`);
   const server = createSocket("udp4");
   server.on("message", (message, from) => server.send(`re:${message}`, from.port, from.address));
@@ -125,8 +119,8 @@ test("a datagram server on the loopback answers its clients, each its own", asyn
 });
 
 test("a port that nobody published is told when somebody listens on it", async () => {
-  const port = await freePort();
-  const other = await freePort();
+  const port = await freePort("0.0.0.0");
+  const other = await freePort("0.0.0.0");
   const said = proxy("bind", String(port));
   await echo(other, "0.0.0.0");
   await said(`up ${other}/tcp`);

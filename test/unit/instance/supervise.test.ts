@@ -13,6 +13,7 @@ import { supervise } from "../../../src/instance/supervisor/supervise.js";
 import type { InstanceConfig } from "../../../src/instance/types.js";
 import { parseSecretFlag } from "../../../src/secrets/spec.js";
 import { type AegisHome, openHome } from "../../../src/support/home.js";
+import { freePort } from "../../helpers/free-port.js";
 import { instanceConfig as base } from "../../helpers/instance-config.js";
 import { type FakeHouse, fakeHouse, quietStats } from "./fake-machine.js";
 
@@ -305,14 +306,6 @@ test("an idle machine is paused, a connection to its port wakes it and is passed
 async function untilState(status: string): Promise<void> {
   while ((await readInstance(home, id))?.state.status !== status)
     await new Promise((resolve) => setTimeout(resolve, 20));
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 function ask(port: number, text: string): Promise<string> {
