@@ -8,7 +8,7 @@ import { buildThreads } from "./build-threads.mjs";
 const root = new URL("..", import.meta.url).pathname;
 const manifest = JSON.parse(await readFile(`${root}package.json`, "utf8"));
 const { version, dependencies, optionalDependencies } = manifest;
-const bundled = ["clipanion", "typanion"];
+const bundled = ["clipanion"];
 
 // What is loaded by few commands stays outside; the command line's own library is needed by all.
 const external = Object.keys({ ...dependencies, ...optionalDependencies }).filter((name) => !bundled.includes(name));
@@ -25,6 +25,8 @@ const built = await build({
   target: "node20",
   external,
   mainFields: ["module", "main"],
+  // As an ES module, of which only what declares commands is taken.
+  alias: { clipanion: "clipanion/lib/advanced/index.mjs" },
   // Without these, import() would ask for Node's module loader, which takes its time to start.
   supported: { "dynamic-import": false },
   minifyWhitespace: true,

@@ -1,6 +1,5 @@
 /**
- * From what people type to the one form that the parser takes without doubt: options first, each value bound to its name, then
- * `--`, then the positionals. Understands Docker's habits (pflag's rules): `-p8080:80`, `-eX=1`, `-it`, `-dp 80`, `--pull=false`,
+ * From what people type to options with their values, and positionals. Understands Docker's habits (pflag's rules): `-p8080:80`, `-eX=1`, `-it`, `-dp 80`, `--pull=false`,
  * `-e -1`, options after positionals; for `run` and `exec` everything from the image or instance on is left alone.
  */
 import { AegisError } from "../support/errors.js";
@@ -8,10 +7,17 @@ import type { CommandShape, DeclaredOption } from "./shape.js";
 import { nearest } from "./suggest.js";
 
 export interface NormalisedArgv {
-  readonly options: readonly string[];
+  readonly options: readonly GivenOption[];
   readonly positionals: readonly string[];
   /** `--help`, or `-h` where the command has no `-h` of its own. */
   readonly help: boolean;
+}
+
+export interface GivenOption {
+  /** The longest of the option's names. */
+  readonly name: string;
+  /** A switch is on or off. */
+  readonly value: string | boolean;
 }
 
 const truths: Readonly<Record<string, boolean>> = {
@@ -26,15 +32,12 @@ const truths: Readonly<Record<string, boolean>> = {
 /** @throws AegisError USAGE for an unknown option, a missing value or a value where none goes */
 export function normaliseArgv(words: readonly string[], shape: CommandShape, name: string): NormalisedArgv {
   const byName = new Map(shape.options.flatMap((option) => option.names.map((n) => [n, option] as const)));
-  const options: string[] = [];
+  const options: GivenOption[] = [];
   const positionals: string[] = [];
   let help = false;
 
   const give = (option: DeclaredOption, value: string | boolean) => {
-    const longest = option.names.reduce((a, b) => (b.length > a.length ? b : a));
-    if (value === true) options.push(longest);
-    else if (value === false) options.push(`--no-${longest.replace(/^-+/, "")}`);
-    else options.push(`${longest}=${value}`);
+    options.push({ name: option.names.reduce((a, b) => (b.length > a.length ? b : a)), value });
   };
   const unknown = (typed: string): never => {
     const close = nearest(

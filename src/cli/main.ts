@@ -1,5 +1,4 @@
 /** Entry point: picks the command, runs it, and is the one place that prints errors and decides the exit status. */
-import type { BaseContext } from "clipanion";
 import { AegisError, hasErrno } from "../support/errors.js";
 import { checkPositionals, normaliseArgv, usageError } from "./argv.js";
 import { commandsUnder, findCommand } from "./registry.js";
@@ -38,7 +37,10 @@ async function dispatch(argv: readonly string[], streams: Streams): Promise<numb
   if (!found) return await overview(words, asked || argv.length === 0, streams);
 
   const name = found.words.join(" ");
-  const [{ default: commandClass }, { shapeOf }] = await Promise.all([found.entry.load(), import("./shape.js")]);
+  const [{ default: commandClass }, { commandWith, shapeOf }] = await Promise.all([
+    found.entry.load(),
+    import("./shape.js"),
+  ]);
   const shape = shapeOf(commandClass);
   const { options, positionals, help } = normaliseArgv(found.rest, shape, name);
   if (asked || help) {
@@ -47,25 +49,12 @@ async function dispatch(argv: readonly string[], streams: Streams): Promise<numb
     return 0;
   }
   checkPositionals(positionals, shape, name);
-  const { Cli } = await import("clipanion");
-  const cli = new Cli<BaseContext>({ binaryName: "aegis", binaryLabel: "aegis" });
-  cli.register(commandClass);
   const context = { ...streams, env: process.env, colorDepth: 1 };
-  const command = parse(() => cli.process([...found.words, ...options, "--", ...positionals], context), name);
+  const command = commandWith(commandClass, { options, positionals, shape }, context);
   if ("format" in command && !["text", "json", undefined].includes(command.format as string | undefined)) {
     throw usageError(`--format is text or json, not "${command.format}"`, name);
   }
-  return (await command.validateAndExecute()) ?? 0;
-}
-
-/** The parser's own complaints (a validator's, mostly) as a coded error. */
-function parse<T>(body: () => T, name: string): T {
-  try {
-    return body();
-  } catch (error) {
-    if (error instanceof AegisError || !(error instanceof Error)) throw error;
-    throw usageError(error.message.split("\n")[0]!, name);
-  }
+  return (await command.execute()) ?? 0;
 }
 
 async function overview(words: readonly string[], asked: boolean, streams: Streams): Promise<number> {

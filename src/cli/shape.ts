@@ -1,5 +1,10 @@
-/** What a command declares, read from its class: the options and positionals that argv and help are about. */
+/**
+ * What a command declares, read from its class: the options and positionals that argv and help are about. What was typed goes
+ * straight to the declarations: the library's own parser would build an automaton for every option first, which costs a tenth
+ * of a short command's time.
+ */
 import { type BaseContext, Command, type CommandClass } from "clipanion";
+import type { NormalisedArgv } from "./argv.js";
 
 export interface DeclaredOption {
   /** As declared: `["-p", "--publish"]`. */
@@ -52,14 +57,48 @@ export function shapeOf(commandClass: CommandClass<BaseContext>): CommandShape {
     },
     addProxy: ({ name = "arguments", required: least = 0 }) => sink.addRest({ name, required: least }),
   };
-  const command = new commandClass() as unknown as Record<string, unknown>;
-  for (const [key, value] of Object.entries(command)) {
-    if (isOption(value)) value.definition(sink, key);
-  }
+  for (const [key, value] of declarations(new commandClass())) value.definition(sink, key);
   const passThrough = "passThrough" in commandClass && commandClass.passThrough === true;
   return { options, required, optional, rest, passThrough };
 }
 
-function isOption(value: unknown): value is { definition: (sink: DefinitionSink, key: string) => void } {
-  return typeof value === "object" && value !== null && Command.isOption in value;
+/** The command with the values that were given. Options and the number of positionals have been checked. */
+export function commandWith(
+  commandClass: CommandClass<BaseContext>,
+  { options, positionals, shape }: Pick<NormalisedArgv, "options" | "positionals"> & { readonly shape: CommandShape },
+  context: BaseContext,
+): Command<BaseContext> {
+  const command = new commandClass();
+  command.context = context;
+  const given: Given = {
+    options,
+    positionals: positionals.map((value, i) => ({
+      value,
+      extra: i >= shape.required.length && shape.rest === undefined,
+    })),
+  };
+  for (const [key, value] of declarations(command)) {
+    Object.assign(command, { [key]: value.transformer(takesTheRest, key, given, context) });
+  }
+  return command;
 }
+
+/** What was given, as the library's options read it; positionals are taken out one by one. */
+interface Given {
+  readonly options: readonly { readonly name: string; readonly value: string | boolean }[];
+  /** `extra`: it is of the optional ones. */
+  readonly positionals: { readonly value: string; readonly extra: boolean }[];
+}
+
+/** A rest takes what the positionals before it left. */
+const takesTheRest = { arity: { leading: { length: Number.POSITIVE_INFINITY } } };
+
+interface Declaration {
+  readonly definition: (sink: DefinitionSink, key: string) => void;
+  readonly transformer: (builder: typeof takesTheRest, key: string, given: Given, context: BaseContext) => unknown;
+}
+
+const declarations = (command: Command<BaseContext>): readonly (readonly [key: string, Declaration])[] =>
+  Object.entries(command).filter((entry): entry is [string, Declaration] => isOption(entry[1]));
+
+const isOption = (value: unknown): boolean => typeof value === "object" && value !== null && Command.isOption in value;

@@ -26,7 +26,10 @@ const run: CommandShape = {
   passThrough: true,
 };
 const stop: CommandShape = { ...run, required: ["names"], rest: "names", passThrough: false };
-const normalise = (line: string, shape = run) => normaliseArgv(line.split(" "), shape, "run");
+const normalise = (line: string, shape = run) => {
+  const { options, ...rest } = normaliseArgv(line.split(" "), shape, "run");
+  return { ...rest, options: options.map(({ name, value }) => (value === true ? name : `${name}=${value}`)) };
+};
 
 describe("what people type is brought into one form", () => {
   test.each([
@@ -39,10 +42,10 @@ describe("what people type is brought into one form", () => {
     ["-it image", ["--interactive", "--tty"], ["image"]],
     ["-itp 80 image", ["--interactive", "--tty", "--publish=80"], ["image"]],
     ["-dp80 image", ["--detach", "--publish=80"], ["image"]],
-    ["-d=false image", ["--no-detach"], ["image"]],
+    ["-d=false image", ["--detach=false"], ["image"]],
     ["--rm=true image", ["--rm"], ["image"]],
-    ["--rm=false image", ["--no-rm"], ["image"]],
-    ["--no-rm image", ["--no-rm"], ["image"]],
+    ["--rm=false image", ["--rm=false"], ["image"]],
+    ["--no-rm image", ["--rm=false"], ["image"]],
     ["--pull=false image", ["--pull=false"], ["image"]],
     ["-h box image", ["--hostname=box"], ["image"]],
     ["--env= image", ["--env="], ["image"]],
