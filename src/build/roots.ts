@@ -5,7 +5,6 @@
  */
 import { open } from "node:fs/promises";
 import { chainIds } from "../oci/digests.js";
-import { readLayer } from "../oci/layers.js";
 import type { RootDisks } from "../rootfs/types.js";
 import type { TreeView as DiskView } from "../rootfs/view.js";
 import type { ByteString, ChainId } from "../support/brands.js";
@@ -96,6 +95,7 @@ export class RootStack {
 
   async #indexOf(layer: LayerRef): Promise<LayerIndex> {
     const index = new LayerIndex();
+    const { readLayer } = await import("../oci/layers.js");
     await this.#environment.layers.ready(layer.descriptor);
     await readLayer(this.#environment.store, layer.descriptor, index.recorder(), { diffId: layer.diffId });
     return index;
@@ -181,8 +181,9 @@ export class RootStack {
   }
 
   async #layerDisk(layer: LayerRef): Promise<Lower> {
-    const [{ createExt4Writer }, { randomBytes }] = await Promise.all([
+    const [{ createExt4Writer }, { readLayer }, { randomBytes }] = await Promise.all([
       import("../ext4/index.js"),
+      import("../oci/layers.js"),
       import("node:crypto"),
     ]);
     await this.#environment.layers.ready(layer.descriptor);

@@ -1,5 +1,4 @@
 /** Does a step, unless it has been done before: key, cache, lock, layer, record. */
-import { writeLayer } from "../oci/layers.js";
 import type { TreeEntry, TreeSink } from "../support/tree.js";
 import type { BuildEnvironment } from "./environment.js";
 import type { StepHandle } from "./progress.js";
@@ -64,6 +63,7 @@ export async function solve(
 
 async function perform(step: LayerStep, environment: BuildEnvironment): Promise<SolvedStep> {
   const index = new LayerIndex();
+  const { writeLayer } = await import("../oci/layers.js");
   const { epoch } = environment.request;
   const written = await writeLayer(environment.store, (sink) => step.produce(normalised(index.recorder(sink), epoch)), {
     compression: "gzip",

@@ -5,8 +5,7 @@ import { runCommandLine } from "../dockerfile/instructions/run.js";
 import type { Dockerfile, InstructionOf } from "../dockerfile/types.js";
 import type { Platform, RuntimeConfig } from "../oci/types.js";
 import { AegisError } from "../support/errors.js";
-import { download, isRemoteFile } from "./context/download.js";
-import { type GitAddress, parseGitAddress } from "./context/git-address.js";
+import { type GitAddress, isRemoteFile, parseGitAddress } from "./context/git-address.js";
 import type { GitTree } from "./context/trees.js";
 import { checkEntitled } from "./entitlements.js";
 import type { BuildEnvironment } from "./environment.js";
@@ -92,7 +91,13 @@ function addItems(instruction: InstructionOf<"ADD">, at: StepScope): readonly Co
       return { type: "git", address: whole, open: once(() => at.inputs.repository(whole)) };
     }
     if (!isRemoteFile(word)) return { type: "path", word };
-    return { type: "download", start: once(() => download(home.cache, word, checksum, request.signal)) };
+    return {
+      type: "download",
+      start: once(async () => {
+        const { download } = await import("./context/download.js");
+        return await download(home.cache, word, checksum, request.signal);
+      }),
+    };
   });
   if (checksum !== undefined && (items.length !== 1 || heredocs.length > 0 || items[0]!.type === "path")) {
     throw new AegisError("CHECKSUM_UNSUPPORTED", "--checksum is for one file of the web, or one git repository", {

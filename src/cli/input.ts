@@ -1,7 +1,5 @@
 /** What commands read from the person or the pipe in front of them. */
 import { Readable } from "node:stream";
-import { peek } from "../oci/archive/source.js";
-import { sniffCompression } from "../oci/compression/decompress.js";
 import { AegisError } from "../support/errors.js";
 
 export async function readAll(stream: Readable): Promise<Buffer> {
@@ -17,6 +15,10 @@ export async function buildInput(
 ): Promise<{ readonly text?: Uint8Array; readonly archive?: AsyncIterable<Uint8Array> }> {
   if (wanted === undefined) return {};
   if (wanted === "dockerfile") return { text: await readAll(stdin) };
+  const [{ peek }, { sniffCompression }] = await Promise.all([
+    import("../oci/archive/source.js"),
+    import("../oci/compression/decompress.js"),
+  ]);
   const { head, all } = await peek(stdin, 512);
   if (sniffCompression(head) !== "none" || head.includes(0)) return { archive: all };
   return { text: await readAll(Readable.from(all)) };

@@ -1,5 +1,5 @@
 /** Entry point: picks the command, runs it, and is the one place that prints errors and decides the exit status. */
-import { AegisError, hasErrno } from "../support/errors.js";
+import { hasErrno } from "../support/errors.js";
 import { checkPositionals, normaliseArgv, usageError } from "./argv.js";
 import { commandsUnder, findCommand } from "./registry.js";
 import { exitCodeOf, renderError } from "./render/error.js";

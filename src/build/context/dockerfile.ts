@@ -7,7 +7,6 @@ import { AegisError, hasErrno } from "../../support/errors.js";
 import { readBytes } from "../tree/users.js";
 import { resolvePath, type TreeView } from "../tree/view.js";
 import type { BuildRequest } from "../types.js";
-import { download } from "./download.js";
 import { type ContextTrees, loneFile } from "./trees.js";
 
 export interface FoundDockerfile {
@@ -57,9 +56,10 @@ export async function findDockerfile(
 
 async function fetched(url: string, { environment }: ContextTrees): Promise<FoundDockerfile> {
   const { home, request, progress } = environment;
-  const { file, name = "Dockerfile" } = await progress.during(`[internal] load ${url}`, () =>
-    download(home.cache, url, undefined, request.signal),
-  );
+  const { file, name = "Dockerfile" } = await progress.during(`[internal] load ${url}`, async () => {
+    const { download } = await import("./download.js");
+    return await download(home.cache, url, undefined, request.signal);
+  });
   return { path: undefined, name, text: await readFile(file), dialect: dialectOf(name) };
 }
 

@@ -11,7 +11,6 @@ import { pipeline } from "node:stream/promises";
 import { AegisError, hasErrno } from "../../support/errors.js";
 import { publish, replaceFile, temporaryPath } from "../../support/files.js";
 import type { TreeSink } from "../../support/tree.js";
-import { parseGitAddress } from "./git-address.js";
 import { failed, get } from "./web.js";
 
 export interface Download {
@@ -28,10 +27,6 @@ export interface Download {
 }
 
 type Memory = Omit<Download, "url" | "file"> & { readonly etag?: string; readonly lastModified?: string };
-
-/** A web address that is no repository's. @throws AegisError GIT_ADDRESS */
-export const isRemoteFile = (source: string): boolean =>
-  /^https?:\/\//i.test(source) && URL.canParse(source) && parseGitAddress(source) === undefined;
 
 /**
  * @param checksum `sha256:<hex>`, as `--checksum` gives it

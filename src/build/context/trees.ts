@@ -7,16 +7,14 @@ import { type ByteString, encodeText } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
 import { ContextDigests } from "../cache/digests.js";
 import type { BuildEnvironment } from "../environment.js";
-import { type Bytes, bytesOfFile, isArchive, unpackInto } from "../tree/archive.js";
+import type { Bytes } from "../tree/archive.js";
 import { Changes } from "../tree/changes.js";
 import { frozenView } from "../tree/frozen.js";
 import type { SourceView } from "../tree/sources.js";
 import { Spool } from "../tree/spool.js";
 import { emptyView } from "../tree/view.js";
 import type { ContextSource } from "../types.js";
-import { download, pushHostFile } from "./download.js";
-import { type Checkout, checkOut } from "./git.js";
-import { gitAccess } from "./git-access.js";
+import type { Checkout } from "./git.js";
 import { type GitAddress, shownRemote } from "./git-address.js";
 import { contextFilter, ignorePatterns } from "./ignore.js";
 import { LocalTree } from "./local.js";
@@ -68,11 +66,16 @@ export class ContextTrees {
         await environment.progress.during(`[internal] load build context from ${source.name}`, () =>
           pipeline(Readable.from(source.open()), createWriteStream(file, { mode: 0o600 })),
         );
+        const { bytesOfFile, isArchive } = await import("../tree/archive.js");
         if (!(await isArchive(bytesOfFile(file)))) throw notArchive(source.name);
         return await this.#unpacked(bytesOfFile(file));
       }
       case "remote": {
         const { home, request, progress } = environment;
+        const [{ download, pushHostFile }, { bytesOfFile, isArchive }] = await Promise.all([
+          import("./download.js"),
+          import("../tree/archive.js"),
+        ]);
         const { file, mtime, size } = await progress.during(`[internal] load remote build context ${source.url}`, () =>
           download(home.cache, source.url, undefined, request.signal),
         );
@@ -101,6 +104,7 @@ export class ContextTrees {
 
   async #checkOut(address: GitAddress): Promise<GitTree> {
     const { home, progress, request } = this.environment;
+    const [{ checkOut }, { gitAccess }] = await Promise.all([import("./git.js"), import("./git-access.js")]);
     const access = await gitAccess(address, request, home);
     const title = `[internal] load git source ${shownRemote(address)}${address.ref ? `#${address.ref}` : ""}`;
     const { commit, directory, lock }: Checkout = await progress.during(title, async (step) => {
@@ -116,6 +120,7 @@ export class ContextTrees {
     const spool = new Spool(await this.environment.temporary("context"));
     this.environment.closeAtEnd(spool);
     const changes = new Changes(emptyView, { sec: 0, nsec: 0 });
+    const { unpackInto } = await import("../tree/archive.js");
     await unpackInto(changes, bytes, encodeText(""), { owner: undefined, spool });
     return frozenView(changes);
   }

@@ -4,11 +4,11 @@ import { type ByteString, encodeText } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
 import type { TreeSink } from "../../support/tree.js";
 import { joinPath } from "../../support/tree-paths.js";
-import { type Download, pushHostFile } from "../context/download.js";
+import type { Download } from "../context/download.js";
 import type { GitAddress } from "../context/git-address.js";
 import type { GitTree } from "../context/trees.js";
 import type { RootStack } from "../roots.js";
-import { type Bytes, bytesIn, bytesOfFile, isArchive, unpackInto } from "../tree/archive.js";
+import type { Bytes } from "../tree/archive.js";
 import { Changes } from "../tree/changes.js";
 import { type ModeChange, parseMode } from "../tree/chmod.js";
 import {
@@ -182,7 +182,12 @@ async function place(at: Placing, item: CopyItem): Promise<void> {
   }
   if (item.type === "download") {
     const found = await item.start();
-    if (input.add !== false && input.add.unpack.remote && (await unpack(at, bytesOfFile(found.file)))) return;
+    if (
+      input.add !== false &&
+      input.add.unpack.remote &&
+      (await unpack(at, ({ bytesOfFile }) => bytesOfFile(found.file)))
+    )
+      return;
     await putDownload(changes, found, destination, options);
     return;
   }
@@ -196,19 +201,23 @@ async function place(at: Placing, item: CopyItem): Promise<void> {
     if (input.add !== false && input.add.unpack.local) {
       const followed = await resolvePath(from, path);
       const isFile = (await from.lstat(followed))?.type === "file";
-      if (isFile && (await unpack(at, bytesIn(from, followed)))) continue;
+      if (isFile && (await unpack(at, ({ bytesIn }) => bytesIn(from, followed)))) continue;
     }
     await copyInto(changes, from, path, destination, options);
   }
 }
 
+type Archives = typeof import("../tree/archive.js");
+
 /** Unpacks what is an archive. */
-async function unpack(at: Placing, bytes: Bytes): Promise<boolean> {
+async function unpack(at: Placing, bytesOf: (archives: Archives) => Bytes): Promise<boolean> {
   const { input, changes, destination, options } = at;
-  if (!input.add || !(await isArchive(bytes))) return false;
+  const archives = await import("../tree/archive.js");
+  const bytes = bytesOf(archives);
+  if (!input.add || !(await archives.isArchive(bytes))) return false;
   at.spool ??= new Spool(await input.add.spool());
   const target = await resolvePath(changes, destination);
-  await unpackInto(changes, bytes, target, { owner: options.owner, spool: at.spool });
+  await archives.unpackInto(changes, bytes, target, { owner: options.owner, spool: at.spool });
   return true;
 }
 
@@ -218,6 +227,7 @@ async function putDownload(
   destination: string,
   options: CopyOptions,
 ): Promise<void> {
+  const { pushHostFile } = await import("../context/download.js");
   const target = await ensureDestination(changes, destination, options);
   const inside = (await changes.lstat(target))?.type === "directory";
   if (inside && name === undefined) {
