@@ -4,22 +4,35 @@
  * read are not remembered: a second change might not move a coarse clock.
  */
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readFileSync, readSync, type Stats } from "node:fs";
+import { closeSync, lstatSync, openSync, readFileSync, readSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
+import { type ByteString, bytesOf } from "../../support/brands.js";
 import { hasErrno } from "../../support/errors.js";
 import { replaceFile } from "../../support/files.js";
 
 const header = "aegis context digests 1";
 const settleMs = 2000;
+const spare = 1000;
+
+/** What tells a file from what it was: `lstat`'s fields, times in milliseconds. */
+export interface FileIdentity {
+  readonly size: number;
+  readonly mtimeMs: number;
+  readonly ctimeMs: number;
+  readonly ino: number;
+}
 
 export class ContextDigests {
   readonly #file: string;
+  readonly #root: Buffer;
   #known: Map<string, string> | undefined;
   readonly #fresh = new Map<string, string>();
   #read = 0;
+  #asked = 0;
 
   constructor(cacheDirectory: string, contextRoot: string) {
+    this.#root = Buffer.from(`${contextRoot}/`);
     this.#file = path.join(
       cacheDirectory,
       "context",
@@ -32,24 +45,32 @@ export class ContextDigests {
     return this.#read;
   }
 
-  /** sha256 (hex) of the file `absolute`, whose name in the context is `name`. */
-  digest(name: string, absolute: Buffer, stat: Stats): string {
+  /** sha256 (hex) of the context's file `name`, which looked like this just before. */
+  digest(name: ByteString, { size, mtimeMs, ctimeMs, ino }: FileIdentity): string {
     this.#known ??= this.#load();
-    const identity = `${stat.size} ${stat.mtimeMs} ${stat.ctimeMs} ${stat.ino}`;
-    const record = this.#fresh.get(name) ?? this.#known.get(name);
-    if (record?.startsWith(`${identity} `)) return record.slice(identity.length + 1);
-    const digest = fileDigest(absolute, stat.size);
+    this.#asked++;
+    const identity = `${size} ${mtimeMs} ${ctimeMs} ${ino} `;
+    const record = (this.#fresh.size > 0 ? this.#fresh.get(name) : undefined) ?? this.#known.get(name);
+    if (record?.startsWith(identity)) return record.slice(identity.length);
+    const digest = fileDigest(this.#absolute(name), size);
     this.#read++;
-    if (Date.now() - Math.max(stat.ctimeMs, stat.mtimeMs) > settleMs) this.#fresh.set(name, `${identity} ${digest}`);
+    if (Date.now() - Math.max(ctimeMs, mtimeMs) > settleMs) this.#fresh.set(name, identity + digest);
     return digest;
   }
+
+  #absolute = (name: string): Buffer => Buffer.concat([this.#root, bytesOf(name as ByteString)]);
 
   /** Writes what was learned; records of files that were not asked for this time stay. */
   async save(): Promise<void> {
     if (this.#fresh.size === 0) return;
     const all = new Map([...(this.#known ?? []), ...this.#fresh]);
+    // Once most records are of files that nobody asked for, it is looked which of them are there at all.
+    const crowded = all.size > 2 * this.#asked + spare;
     const parts = [header];
-    for (const [name, record] of all) parts.push(name, record);
+    for (const [name, record] of all) {
+      if (crowded && !lstatSync(this.#absolute(name), { throwIfNoEntry: false })) continue;
+      parts.push(name, record);
+    }
     await mkdir(path.dirname(this.#file), { recursive: true, mode: 0o700 });
     await replaceFile(this.#file, Buffer.from(parts.join("\0"), "latin1"));
     this.#fresh.clear();

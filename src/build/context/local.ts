@@ -9,7 +9,7 @@ import { type ByteString, bytesOf } from "../../support/brands.js";
 import { AegisError, hasErrno } from "../../support/errors.js";
 import type { TreeSink } from "../../support/tree.js";
 import { joinPath } from "../../support/tree-paths.js";
-import type { ContextDigests } from "../cache/digests.js";
+import type { ContextDigests, FileIdentity } from "../cache/digests.js";
 import type { NodeType, TreeNode, TreeView } from "../tree/view.js";
 
 /** Decides what a context leaves out. */
@@ -26,23 +26,26 @@ export interface ContextView extends TreeView {
 }
 
 interface Seen {
-  readonly stat: Stats;
   readonly node: TreeNode;
+  /** Of a regular file; all of `Stats` would weigh ten times as much. */
+  readonly identity?: FileIdentity | undefined;
 }
 
 export class LocalTree implements ContextView {
   readonly #seen = new Map<ByteString, Seen | undefined>();
   readonly #names = new Map<ByteString, readonly ByteString[]>();
+  readonly #root: Buffer;
 
   constructor(
-    readonly root: string,
+    root: string,
     readonly digests: ContextDigests,
     readonly filter?: ContextFilter,
-  ) {}
+  ) {
+    this.#root = Buffer.from(`${root}/`);
+  }
 
   #absolute(path: ByteString): Buffer {
-    const root = Buffer.from(this.root);
-    return path === "" ? root : Buffer.concat([root, slash, bytesOf(path)]);
+    return path === "" ? this.#root : Buffer.concat([this.#root, bytesOf(path)]);
   }
 
   async lstat(path: ByteString): Promise<TreeNode | undefined> {
@@ -50,7 +53,8 @@ export class LocalTree implements ContextView {
   }
 
   #look(path: ByteString): Seen | undefined {
-    if (this.#seen.has(path)) return this.#seen.get(path);
+    const known = this.#seen.get(path);
+    if (known !== undefined || this.#seen.has(path)) return known;
     const seen = this.#lookNow(path);
     this.#seen.set(path, seen);
     return seen;
@@ -65,7 +69,7 @@ export class LocalTree implements ContextView {
     if (!stat || !type) return undefined;
     // An ignored directory is there only for the sake of something below that isn't.
     if (out && (type !== "directory" || this.#list(path).length === 0)) return undefined;
-    return { stat, node: nodeOf(stat, type, absolute) };
+    return { node: nodeOf(stat, type, absolute), identity: stat.isFile() ? identityOf(stat) : undefined };
   }
 
   async readdir(path: ByteString): Promise<readonly ByteString[]> {
@@ -86,8 +90,7 @@ export class LocalTree implements ContextView {
   async digest(path: ByteString): Promise<string> {
     const seen = this.#look(path);
     if (!seen) throw vanished(path);
-    if (!seen.stat.isFile()) return emptyDigest;
-    return this.digests.digest(path, this.#absolute(path), seen.stat);
+    return seen.identity ? this.digests.digest(path, seen.identity) : emptyDigest;
   }
 
   async read(path: ByteString, sink: TreeSink): Promise<void> {
@@ -105,7 +108,6 @@ export class LocalTree implements ContextView {
   }
 }
 
-const slash = Buffer.from("/");
 const emptyDigest = createHash("sha256").digest("hex");
 
 function vanished(path: ByteString): AegisError {
@@ -113,6 +115,8 @@ function vanished(path: ByteString): AegisError {
     hint: "build again once nothing writes to the context",
   });
 }
+
+const identityOf = ({ size, mtimeMs, ctimeMs, ino }: Stats): FileIdentity => ({ size, mtimeMs, ctimeMs, ino });
 
 function statOf(absolute: Buffer): Stats | undefined {
   try {

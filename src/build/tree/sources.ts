@@ -76,15 +76,24 @@ export async function digestSource(
   const node = await view.lstat(followed);
   if (!node) return undefined;
   const hash = createHash("sha256");
+  let pending = "";
   await visit(followed, "" as ByteString, node);
+  flush();
   return hash.digest("hex");
+
+  /** Many small updates cost more than the hashing itself. */
+  function flush(): void {
+    hash.update(pending, "latin1");
+    pending = "";
+  }
 
   async function visit(at: ByteString, relative: ByteString, it: TreeNode): Promise<void> {
     const uid = options.owner?.uid ?? it.uid;
     const gid = options.owner?.gid ?? it.gid;
     const content =
       it.type === "file" ? await fileDigest(view, at) : (it.linkTarget ?? `${it.devMajor}:${it.devMinor}`);
-    hash.update(`${relative}\0${it.type}\0${it.mode}\0${uid}:${gid}\0${content}\0`, "latin1");
+    pending += `${relative}\0${it.type}\0${it.mode}\0${uid}:${gid}\0${content}\0`;
+    if (it.xattrs || pending.length > 1 << 16) flush();
     for (const [name, value] of it.xattrs ?? []) hash.update(name).update("\0").update(value);
     if (it.type !== "directory") return;
     for (const name of [...(await view.readdir(at))].sort()) {
