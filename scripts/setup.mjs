@@ -34,6 +34,7 @@ const testPackages = {
   buildah: "buildah",
   "docker-registry": "docker-registry",
   setfattr: "attr",
+  strace: "strace",
   xz: "xz-utils",
   bzip2: "bzip2",
   zstd: "zstd",

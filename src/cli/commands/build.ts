@@ -1,9 +1,11 @@
 import { once } from "node:events";
+import { constants } from "node:os";
 import { Command, Option } from "clipanion";
 import { buildImage } from "../../build/build.js";
 import { buildRequest, wantedInput } from "../../build/request.js";
 import { type BuildCall, buildCall } from "../../build/request-call.js";
 import type { BuildRequest } from "../../build/types.js";
+import { AegisError } from "../../support/errors.js";
 import { replaceFile } from "../../support/files.js";
 import { AegisCommand } from "../command.js";
 import { buildInput } from "../input.js";
@@ -157,7 +159,11 @@ export default class BuildCommand extends AegisCommand {
     const mode: ProgressMode = this.json && progress === "auto" ? "quiet" : progress;
     const reporter = await createReporter(mode, this.context.stderr as NodeJS.WriteStream);
     const abort = new AbortController();
-    const stop = () => abort.abort();
+    let stopped: NodeJS.Signals | undefined;
+    const stop = (signal: NodeJS.Signals) => {
+      stopped = signal;
+      abort.abort();
+    };
     process.once("SIGINT", stop).once("SIGTERM", stop);
     let failed = true;
     try {
@@ -174,6 +180,8 @@ export default class BuildCommand extends AegisCommand {
         const { imageId, names, steps, cachedSteps } = result;
         this.print({ imageId, names, steps, cachedSteps }, (it) => it.imageId);
       }
+    } catch (error) {
+      throw stopped === undefined ? error : interrupted(stopped);
     } finally {
       process.off("SIGINT", stop).off("SIGTERM", stop);
       if (failed) await reporter.end(failed);
@@ -214,6 +222,12 @@ export default class BuildCommand extends AegisCommand {
     return evaluation.failure || evaluation.warnings.length > 0 ? 1 : 0;
   }
 }
+
+const interrupted = (signal: NodeJS.Signals) =>
+  new AegisError("INTERRUPTED", `the build was stopped by ${signal}`, {
+    exitCode: 128 + constants.signals[signal],
+    hint: "the steps that were done are kept; build again to go on from there",
+  });
 
 async function writeAll(stream: NodeJS.WritableStream, chunk: Uint8Array): Promise<void> {
   if (!stream.write(Buffer.from(chunk))) await once(stream, "drain");
