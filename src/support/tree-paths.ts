@@ -23,7 +23,12 @@ export const baseName = (path: ByteString): ByteString => splitPath(path)[1];
 export async function followLinks(
   linkAt: (path: ByteString) => Promise<string | undefined>,
   path: string,
-  options: { readonly mostLinks: number; readonly followLast: boolean },
+  options: {
+    readonly mostLinks: number;
+    readonly followLast: boolean;
+    /** Called, to throw, where `..` would leave the tree; without it the path stays at the root there. */
+    readonly onClimb?: () => never;
+  },
 ): Promise<ByteString | undefined> {
   const pending = path.split("/").reverse();
   let at = "" as ByteString;
@@ -31,6 +36,7 @@ export async function followLinks(
     const name = pending.pop()!;
     if (name === "" || name === ".") continue;
     if (name === "..") {
+      if (at === "") options.onClimb?.();
       at = parentOf(at);
       continue;
     }

@@ -8,7 +8,7 @@ import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { decompress, sniffCompression } from "../../oci/compression/decompress.js";
 import { createTarDecoder } from "../../oci/tar/decode.js";
-import type { ByteString } from "../../support/brands.js";
+import { type ByteString, decodeText } from "../../support/brands.js";
 import { AegisError, hasErrno } from "../../support/errors.js";
 import type { TreeEntry, TreeSink } from "../../support/tree.js";
 import { baseName, joinPath, parentOf } from "../../support/tree-paths.js";
@@ -60,7 +60,11 @@ function isTarHeader(bytes: Uint8Array): boolean {
   return sum === Number.parseInt(text, 8);
 }
 
-/** Unpacks the archive into `destination`, an exact path. `owner` replaces the owners in the archive. */
+/**
+ * Unpacks the archive into `destination`, an exact path. `owner` replaces the owners in the archive. The destination is the
+ * root of what the archive's names and links mean: it is under a chroot there.
+ * @throws AegisError TAR_CORRUPT for names that climb, ARCHIVE_LINK for links that can't be followed
+ */
 export async function unpackInto(
   changes: Changes,
   bytes: Bytes,
@@ -75,11 +79,13 @@ export async function unpackInto(
     hole: (length) => void entries.at(-1)!.content.pieces.push({ at: undefined, length }),
     drain: () => undefined,
   };
-  const decoder = createTarDecoder(sink);
+  const decoder = createTarDecoder(sink, { climbing: "refuse" });
   for await (const chunk of unpacked(bytes)) decoder.write(chunk);
   decoder.end();
   const directories: [ByteString, TreeEntry][] = [];
   for (const { entry, content } of entries) {
+    // The reference leaves the directory that it unpacks into as it is, whatever an entry for "." says.
+    if (entry.path === "") continue;
     const target = await place(changes, destination, entry.path);
     if (entry.type === "directory") directories.push([target, entry]);
     await put(changes, destination, target, entry, content, options);
@@ -90,10 +96,38 @@ export async function unpackInto(
 
 /** Where an entry goes: links on the way are followed, the entry itself replaces what has its name. */
 async function place(changes: Changes, destination: ByteString, path: ByteString): Promise<ByteString> {
-  if (path === "") return destination;
-  const whole = cleanPath(`${destination}/${path}`);
-  return joinPath(await resolvePath(changes, parentOf(whole)), baseName(whole));
+  const below = (at: ByteString) => cleanPath(`${destination}/${at}`);
+  const inside = { lstat: (at: ByteString) => changes.lstat(below(at)) };
+  const parent = await resolvePath(inside, parentOf(path), () => {
+    throw badLink(`${decodeText(path)}: a symbolic link on the way leads out of /${decodeText(destination)}`);
+  });
+  return joinPath(below(parent), baseName(path));
 }
+
+/** One more name for a file, which may be older than the archive; it takes on what the link's own header says of it. */
+async function putHardLink(
+  changes: Changes,
+  destination: ByteString,
+  target: ByteString,
+  entry: TreeEntry,
+): Promise<void> {
+  const name = entry.linkTarget ?? ("" as ByteString);
+  const path = await place(changes, destination, name);
+  const there = await changes.lstat(path);
+  const file = there?.type === "directory" ? undefined : await changes.inode(path);
+  if (!file) {
+    const what = there ? "is a directory" : "does not exist";
+    throw badLink(`${decodeText(entry.path)}: the hard link's target ${decodeText(name)} ${what}`);
+  }
+  const { uid, gid, mode, mtime } = entry;
+  file.node = { ...file.node, uid, gid, ...(file.node.type === "symlink" ? {} : { mode, mtime }) };
+  changes.put(target, file);
+}
+
+const badLink = (what: string) =>
+  new AegisError("ARCHIVE_LINK", what, {
+    hint: "the archive can't be unpacked there; --unpack=false adds it as it is",
+  });
 
 async function put(
   changes: Changes,
@@ -114,10 +148,7 @@ async function put(
   if (present?.type === "directory") changes.replaceDirectory(target);
   await changes.mkdirAll(parentOf(target), 0o755, { uid: 0, gid: 0 });
   if (entry.type === "hardlink") {
-    const linked = await place(changes, destination, entry.linkTarget ?? ("" as ByteString));
-    const file = changes.get(linked);
-    if (file) changes.put(target, file);
-    return;
+    return await putHardLink(changes, destination, target, { ...entry, ...owned });
   }
   const file: NewFile = {
     // Linux knows no modes of symlinks, whatever an archive says.

@@ -56,8 +56,15 @@ export class Changes {
     this.#touch(parentOf(path));
   }
 
-  get(path: ByteString): NewFile | undefined {
-    return this.#new.get(path);
+  /** The inode at `path`, brought into these changes, so that it can be altered or get one more name. */
+  async inode(path: ByteString): Promise<NewFile | undefined> {
+    const own = this.#new.get(path);
+    const node = own ? undefined : await this.lstat(path);
+    if (!node) return own;
+    const content = node.type === "file" ? ({ kind: "view", view: this.parent, path } as const) : undefined;
+    const file: NewFile = { node, content };
+    this.#new.set(path, file);
+    return file;
   }
 
   /** Everything that was put or altered here, by path. */
@@ -67,12 +74,8 @@ export class Changes {
 
   /** Changes a node's attributes in place. */
   async alter(path: ByteString, change: Partial<TreeNode>): Promise<void> {
-    const own = this.#new.get(path);
-    if (own) own.node = { ...own.node, ...change };
-    else {
-      const node = (await this.lstat(path)) ?? rootNode;
-      this.#new.set(path, { node: { ...node, ...change }, content: undefined });
-    }
+    const file = await this.inode(path);
+    if (file) file.node = { ...file.node, ...change };
   }
 
   /** Removes a directory and everything below, so that something else can take its name. */

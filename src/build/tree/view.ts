@@ -57,15 +57,15 @@ export interface Lstat {
 
 /**
  * The path that `path` leads to when every symbolic link, the last one too, is followed inside the tree, as under a chroot.
- * Components that don't exist are taken as written.
+ * Components that don't exist are taken as written; `onClimb` is called, to throw, where `..` leaves the tree.
  * @throws AegisError SYMLINK_LOOP after 255 links, the reference's bound
  */
-export async function resolvePath(view: Lstat, path: string): Promise<ByteString> {
+export async function resolvePath(view: Lstat, path: string, onClimb?: () => never): Promise<ByteString> {
   const linkAt = async (at: ByteString) => {
     const node = await view.lstat(at);
     return node?.type === "symlink" ? (node.linkTarget ?? "") : undefined;
   };
-  const found = await followLinks(linkAt, path, { mostLinks: 255, followLast: true });
+  const found = await followLinks(linkAt, path, { mostLinks: 255, followLast: true, ...(onClimb ? { onClimb } : {}) });
   if (found !== undefined) return found;
   throw new AegisError("SYMLINK_LOOP", `too many symbolic links in ${path}`, { hint: "a link leads back to itself" });
 }

@@ -9,6 +9,7 @@ import { AegisError } from "../../support/errors.js";
 import type { TreeSink } from "../../support/tree.js";
 import { blockSize, corrupt, fields, isZeroBlock, paddingOf, typeFlags } from "./format.js";
 import { type Extension, type RawHeader, readEntry, readHeader } from "./header.js";
+import type { Climbing } from "./paths.js";
 import { parsePax } from "./pax.js";
 import {
   checkSegments,
@@ -36,7 +37,8 @@ type State = "header" | "metadata" | "skip" | "old-map" | "inline-map" | "conten
  * A push decoder. After the two zero blocks that end an archive everything is ignored.
  * @throws AegisError TAR_CORRUPT, TAR_UNSUPPORTED, and whatever the sink throws
  */
-export function createTarDecoder(sink: TreeSink): TarDecoder {
+export function createTarDecoder(sink: TreeSink, options: { readonly climbing?: Climbing } = {}): TarDecoder {
+  const { climbing = "stop" } = options;
   const block = Buffer.allocUnsafe(blockSize);
   let filled = 0;
   let position = 0;
@@ -85,7 +87,7 @@ export function createTarDecoder(sink: TreeSink): TarDecoder {
   }
 
   function onEntry(header: RawHeader): void {
-    const read = readEntry(header, extension, position);
+    const read = readEntry(header, extension, { position, climbing });
     extension = {};
     oldHeader = undefined;
     remaining = read.stored;

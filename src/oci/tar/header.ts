@@ -3,7 +3,7 @@ import type { ByteString } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
 import type { EntryType, Timespec, TreeEntry } from "../../support/tree.js";
 import { checksumOf, corrupt, type Field, fields, readNumber, readText, typeFlags } from "./format.js";
-import { checkSymlinkTarget, normalisePath } from "./paths.js";
+import { type Climbing, checkSymlinkTarget, normalisePath } from "./paths.js";
 import { type PaxRecords, parseCount, parsePaxTime } from "./pax.js";
 import { type SparseRecords, sparseRecords } from "./sparse.js";
 
@@ -55,24 +55,34 @@ const entryTypes: Readonly<Record<string, EntryType>> = {
 };
 
 /** Joins a header with its extensions. @throws AegisError TAR_CORRUPT, TAR_UNSUPPORTED */
-export function readEntry(header: RawHeader, extension: Extension, position: number): ReadEntry {
+export function readEntry(
+  header: RawHeader,
+  extension: Extension,
+  options: { readonly position: number; readonly climbing: Climbing },
+): ReadEntry {
+  const { position, climbing } = options;
   const type = entryTypes[header.type];
   if (type === undefined) throw unsupported(header.type, position);
   try {
-    return joinEntry(header, type, extension);
+    return joinEntry(header, type, extension, climbing);
   } catch (error) {
     if (error instanceof AegisError) throw error;
     throw corrupt(position, (error as Error).message);
   }
 }
 
-function joinEntry(header: RawHeader, declared: EntryType, { pax, longName, longLink }: Extension): ReadEntry {
+function joinEntry(
+  header: RawHeader,
+  declared: EntryType,
+  { pax, longName, longLink }: Extension,
+  climbing: Climbing,
+): ReadEntry {
   const { block } = header;
   const sparse = pax && declared === "file" ? sparseRecords(pax) : undefined;
   const raw = (longName ?? sparse?.name ?? nonEmpty(pax, "path") ?? headerPath(header)) as ByteString;
   // Before POSIX a directory was a file whose name ended in a slash.
   const type = header.type === "\0" && raw.endsWith("/") ? "directory" : declared;
-  const path = normalisePath(raw);
+  const path = normalisePath(raw, climbing);
   if (path === "" && type !== "directory") throw new Error("an entry that is no directory has no name");
   const paxSize = nonEmpty(pax, "size");
   const bodySize = paxSize === undefined ? header.size : parseCount(paxSize);
@@ -88,7 +98,7 @@ function joinEntry(header: RawHeader, declared: EntryType, { pax, longName, long
     mtime: modified(pax, block),
     size: type === "file" ? (sparse?.realSize ?? oldRealSize(header) ?? bodySize) : 0,
     ...(type === "symlink" ? { linkTarget: checkSymlinkTarget(link) } : {}),
-    ...(type === "hardlink" ? { linkTarget: hardlinkTarget(link, path) } : {}),
+    ...(type === "hardlink" ? { linkTarget: hardlinkTarget(link, path, climbing) } : {}),
     ...(isDevice ? device(block) : {}),
     ...(pax && pax.xattrs.size > 0 ? { xattrs: pax.xattrs } : {}),
   };
@@ -128,8 +138,8 @@ function oldRealSize({ type, block }: RawHeader): number | undefined {
   return type === typeFlags.gnuSparse ? number(block, fields.sparseRealSize, "size") : undefined;
 }
 
-function hardlinkTarget(link: ByteString, path: ByteString): ByteString {
-  const target = normalisePath(link);
+function hardlinkTarget(link: ByteString, path: ByteString, climbing: Climbing): ByteString {
+  const target = normalisePath(link, climbing);
   if (target === "") throw new Error("a hard link has no target");
   if (target === path) throw new Error("a hard link points to itself");
   return target;

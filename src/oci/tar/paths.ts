@@ -5,14 +5,17 @@ import type { ByteString } from "../../support/brands.js";
 const maxName = 255;
 const maxPath = 4095;
 
+/** What becomes of a relative name whose `..` lead out of the tree: it stops at the root, or it is an error. */
+export type Climbing = "stop" | "refuse";
+
 /**
  * A path as a tree entry has it: relative, without empty, `.` and `..` components. Absolute names lose their slash and
- * `..` stops at the root, as containerd does it (lexically, before any link is looked at); empty is the root itself.
- * Throws a plain Error for what no filesystem can hold.
+ * `..` stops at the root, as containerd does it for layers (lexically, before any link is looked at); empty is the root
+ * itself. Throws a plain Error for what no filesystem can hold, and for what climbs when that is refused.
  */
-export function normalisePath(raw: ByteString): ByteString {
+export function normalisePath(raw: ByteString, climbing: Climbing): ByteString {
   if (raw.includes("\0")) throw new Error("a name contains a NUL");
-  const path = isNormal(raw) ? raw : (clean(raw) as ByteString);
+  const path = isNormal(raw) ? raw : (clean(raw, climbing) as ByteString);
   if (path.length > maxPath) throw new Error("a path is longer than 4095 bytes");
   for (let at = 0; at < path.length; ) {
     const slash = path.indexOf("/", at);
@@ -33,11 +36,13 @@ export function checkSymlinkTarget(target: ByteString): ByteString {
 
 const isNormal = (path: string): boolean => path !== "" && !/^\/|\/$|\/\/|(?:^|\/)\.\.?(?:\/|$)/.test(path);
 
-function clean(path: string): string {
+function clean(path: string, climbing: Climbing): string {
   const parts: string[] = [];
   for (const part of path.split("/")) {
-    if (part === "..") parts.pop();
-    else if (part !== "" && part !== ".") parts.push(part);
+    if (part === "..") {
+      const climbs = parts.pop() === undefined && !path.startsWith("/");
+      if (climbs && climbing === "refuse") throw new Error("a name leads out of the archive");
+    } else if (part !== "" && part !== ".") parts.push(part);
   }
   return parts.join("/");
 }

@@ -155,6 +155,11 @@ const archive = {
   "d/hard": { type: "link", linkname: "d/inner", mode: 0o4755 },
 } as const;
 
+const file = { content: "x\n" } as const;
+const directory = { type: "directory" } as const;
+const link = (linkname: string) => ({ type: "symlink", linkname }) as const;
+const hardLink = (linkname: string) => ({ type: "link", linkname }) as const;
+
 const archives: readonly ConformanceCase[] = [
   ...(["gzip", "bzip2", "xz", "zstd"] as const).map((compression) => ({
     name: `ADD of a ${compression} archive`,
@@ -224,9 +229,45 @@ const archives: readonly ConformanceCase[] = [
     context: { "x.tar": { tar: { "link-to-data/new": { content: "new\n" } } } },
   },
   {
+    name: "ADD of an archive with an entry for the directory itself",
+    dockerfile: scratch("ADD x.tar /d/\nADD --chown=9:9 x.tar /e/"),
+    context: {
+      "x.tar": { tar: { "./": { type: "directory", mode: 0o1777, uid: 5, gid: 6 }, "./f": { content: "f\n" } } },
+    },
+  },
+  {
     name: "ADD of an archive with dots",
     dockerfile: scratch("ADD x.tar /d/"),
     context: { "x.tar": { tar: { "./a/../b": { content: "b\n" }, "./c/": { type: "directory", mode: 0o711 } } } },
+  },
+  ...Object.entries({
+    "a link to an absolute path": { sub: directory, l: link("/sub"), "l/x": file },
+    "a link to an absolute path that is missing": { l: link("/no/where"), "l/x": file },
+    "a link out of the destination": { l: link("../etc"), "l/x": file },
+    "a hard link through a link": { sub: directory, "sub/f": file, l: link("/sub"), h: hardLink("l/f") },
+    "a hard link to an absolute path": { f: file, h: hardLink("/f") },
+    "a hard link to a directory": { sub: directory, h: hardLink("sub") },
+    "a hard link to nothing": { h: hardLink("no") },
+    "a hard link that climbs": { h: hardLink("../f") },
+    "a name that climbs from a directory": { "a/../../x": file },
+    "a file and then a directory of that name": { f: file, "f/": directory, "f/x": file },
+  }).map(([name, tar]) => ({
+    name: `ADD of an archive with ${name}`,
+    dockerfile: scratch("ADD x.tar /d/"),
+    context: { "x.tar": { tar } },
+  })),
+  {
+    name: "ADD of an archive with a hard link to a file below",
+    dockerfile: runOf("ADD x.tar /data"),
+    context: { "x.tar": { tar: { h: hardLink("file") } } },
+  },
+  {
+    name: "ADD of an archive through an absolute link below",
+    dockerfile: scratch("COPY d /d\nADD x.tar /d"),
+    context: {
+      "d/l": { symlink: "/etc" },
+      "x.tar": { tar: { "l/new": file } },
+    },
   },
   {
     name: "ADD of an archive that climbs",
