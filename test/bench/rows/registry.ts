@@ -11,23 +11,19 @@ const row: BenchRow = async (bench) => {
   await using registry = await startRegistry();
   const [size, files] = bench.heavy ? [1 << 30, 50_000] : [256 << 20, 12_800];
   const home = path.join(bench.scratch, "registry");
-  const name = `${registry.host}/bench:1`;
   await mkdir(home, { recursive: true });
-  await runTask(
-    bench,
-    "store",
-    home,
-    path.join(bench.scratch, "gzip.json"),
-    ...[size, files, layers].map(String),
-    "gzip",
-  );
-  await shell(`${process.execPath} ${bench.root}/bin/aegis.js tag bench:gzip ${name}`, { AEGIS_HOME: home });
-  const what = `${size >> 20} MB, ${layers} gzip layers`;
-  return [
-    await push(bench, registry, home, name, what),
-    ...(await pull(bench, name, what)),
-    ...(await lists(bench, home)),
-  ];
+  const lines: BenchLine[] = [];
+  for (const compression of ["gzip", "none"] as const) {
+    const name = `${registry.host}/${compression}:1`;
+    const kept = path.join(bench.scratch, `${compression}.json`);
+    await runTask(bench, "store", home, kept, ...[size, files, layers].map(String), compression);
+    await shell(`${process.execPath} ${bench.root}/bin/aegis.js tag bench:${compression} ${name}`, {
+      AEGIS_HOME: home,
+    });
+    const what = `${size >> 20} MB, ${layers} ${compression === "gzip" ? "gzip" : "uncompressed"} layers`;
+    lines.push(await push(bench, registry, home, name, what), ...(await pull(bench, name, what)));
+  }
+  return [...lines, ...(await lists(bench, home))];
 };
 
 /** Each push meets a registry that has nothing. */
@@ -42,7 +38,7 @@ async function push(
     await rm(storage, { recursive: true, force: true });
     await shell(`cat ${home}/images/blobs/sha256/* > /dev/null; sync`);
   };
-  const copy = `skopeo --insecure-policy copy --quiet --dest-tls-verify=false oci:${home}/images:${name} docker://${host}/peer:1`;
+  const copy = `skopeo --insecure-policy copy --quiet --dest-tls-verify=false --preserve-digests oci:${home}/images:${name} docker://${host}/peer:1`;
   const [peer, ours] = await alternate(
     bench.repeat,
     () => timeShell(copy),
@@ -67,7 +63,7 @@ async function pull(bench: Bench, name: string, what: string): Promise<readonly 
     await mkdir(home);
     await shell("sync");
   };
-  const copy = `skopeo --insecure-policy copy --quiet --src-tls-verify=false docker://${name} oci:${layout}:a && sync`;
+  const copy = `skopeo --insecure-policy copy --quiet --src-tls-verify=false --dest-oci-accept-uncompressed-layers docker://${name} oci:${layout}:a && sync`;
   const [ours, peer] = await alternate(
     bench.repeat,
     () => runTask(bench, "pull", home, name),
