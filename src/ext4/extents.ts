@@ -29,7 +29,8 @@ export interface Extent {
   readonly length: number;
 }
 
-const ROOT_ENTRIES = (INLINE_SIZE - EXTENT_HEADER_SIZE) / EXTENT_ENTRY_SIZE;
+/** How many fit into the inode. */
+export const ROOT_EXTENTS = (INLINE_SIZE - EXTENT_HEADER_SIZE) / EXTENT_ENTRY_SIZE;
 /** The tail of an extent block is a 4-byte checksum. */
 const BLOCK_ENTRIES = Math.floor((BLOCK_SIZE - EXTENT_HEADER_SIZE - 4) / EXTENT_ENTRY_SIZE);
 
@@ -39,17 +40,18 @@ export interface BlockSink {
   write(block: number, bytes: Uint8Array): void;
 }
 
-/** Writes the tree's blocks, if it needs any, and gives the 60 bytes of i_block. `seed` is the inode's. */
+/** Writes i_block of an inode that has room for all of its extents into zeroed bytes at `at`. */
+export function encodeRootExtents(extents: readonly Extent[], out: Buffer, at: number): void {
+  encodeNode(out, at, ROOT_EXTENTS, 0, extents, encodeExtent);
+}
+
+/** Writes the blocks of the tree that more extents need, and gives the 60 bytes of i_block. `seed` is the inode's. */
 export function encodeExtentTree(extents: readonly Extent[], seed: number, sink: BlockSink): Buffer {
-  const root = Buffer.alloc(INLINE_SIZE);
-  if (extents.length <= ROOT_ENTRIES) {
-    encodeNode(root, ROOT_ENTRIES, 0, extents, encodeExtent);
-    return root;
-  }
   let depth = 0;
   let level = writeLevel(extents, depth, seed, sink, encodeExtent);
-  while (level.length > ROOT_ENTRIES) level = writeLevel(level, ++depth, seed, sink, encodeIndex);
-  encodeNode(root, ROOT_ENTRIES, depth + 1, level, encodeIndex);
+  while (level.length > ROOT_EXTENTS) level = writeLevel(level, ++depth, seed, sink, encodeIndex);
+  const root = Buffer.alloc(INLINE_SIZE);
+  encodeNode(root, 0, ROOT_EXTENTS, depth + 1, level, encodeIndex);
   return root;
 }
 
@@ -74,13 +76,20 @@ const encodeIndex: EntryEncoder<IndexEntry> = ({ logical, child }, out, at) => {
   out.writeUInt16LE(Math.floor(child / 2 ** 32), at + 8);
 };
 
-/** Writes a node into zeroed bytes. */
-function encodeNode<T>(out: Buffer, max: number, depth: number, entries: readonly T[], encode: EntryEncoder<T>): void {
-  out.writeUInt16LE(EXTENT_MAGIC, 0);
-  out.writeUInt16LE(entries.length, 2);
-  out.writeUInt16LE(max, 4);
-  out.writeUInt16LE(depth, 6);
-  for (let i = 0; i < entries.length; i++) encode(entries[i]!, out, EXTENT_HEADER_SIZE + i * EXTENT_ENTRY_SIZE);
+/** Writes a node into zeroed bytes at `at`. */
+function encodeNode<T>(
+  out: Buffer,
+  at: number,
+  max: number,
+  depth: number,
+  entries: readonly T[],
+  encode: EntryEncoder<T>,
+): void {
+  out.writeUInt16LE(EXTENT_MAGIC, at);
+  out.writeUInt16LE(entries.length, at + 2);
+  out.writeUInt16LE(max, at + 4);
+  out.writeUInt16LE(depth, at + 6);
+  for (let i = 0; i < entries.length; i++) encode(entries[i]!, out, at + EXTENT_HEADER_SIZE + i * EXTENT_ENTRY_SIZE);
 }
 
 function writeLevel<T extends { readonly logical: number }>(
@@ -93,7 +102,7 @@ function writeLevel<T extends { readonly logical: number }>(
   const parents: IndexEntry[] = [];
   for (let from = 0; from < entries.length; from += BLOCK_ENTRIES) {
     const node = Buffer.alloc(BLOCK_SIZE);
-    encodeNode(node, BLOCK_ENTRIES, depth, entries.slice(from, from + BLOCK_ENTRIES), encode);
+    encodeNode(node, 0, BLOCK_ENTRIES, depth, entries.slice(from, from + BLOCK_ENTRIES), encode);
     node.writeUInt32LE(crc32c(seed, node, 0, BLOCK_SIZE - 4), BLOCK_SIZE - 4);
     const child = sink.allocate();
     sink.write(child, node);

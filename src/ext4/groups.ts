@@ -2,7 +2,6 @@
 import type { Run } from "./allocator.js";
 import { crc32c } from "./crc32c.js";
 import { HALF_MD4 } from "./directory-hash.js";
-import type { Identity, Parts } from "./finish.js";
 import {
   BLOCK_SIZE,
   BLOCKS_PER_GROUP,
@@ -15,6 +14,7 @@ import {
 } from "./geometry.js";
 import { type BlockGroupDescriptor, encodeDescriptor, groupFlags } from "./group-descriptors.js";
 import { EXTRA_SIZE, FIRST_INODE, fileMode, JOURNAL_INODE } from "./inode.js";
+import type { Identity, Parts } from "./parts.js";
 import type { FilesystemPlan } from "./plan.js";
 import {
   compat,

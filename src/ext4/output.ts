@@ -13,20 +13,21 @@ const MAX_PENDING = 6;
 const MAX_IN_FLIGHT = 2;
 
 interface Pending {
-  readonly buffer: Buffer;
+  readonly buffer: Uint8Array;
   readonly length: number;
   readonly position: number;
   started: boolean;
 }
 
 export class Output {
-  #window: Buffer | undefined;
+  /** No Buffer: its `fill` leaves JavaScript each time, and most files end in a few zeros. */
+  #window: Uint8Array | undefined;
   #start = 0;
   #fill = 0;
   #limit = 0;
   #pending: Pending[] = [];
   #inFlight = 0;
-  #spare: Buffer[] = [];
+  #spare: Uint8Array[] = [];
   #failure: unknown;
   #waiters: (() => void)[] = [];
 
@@ -93,10 +94,10 @@ export class Output {
   }
 
   /** The window that takes a byte at `position`. */
-  #windowAt(position: number): Buffer {
+  #windowAt(position: number): Uint8Array {
     if (this.#window && position === this.#start + this.#fill && this.#fill < this.#limit) return this.#window;
     this.#push();
-    this.#window = this.#spare.pop() ?? Buffer.allocUnsafeSlow(WINDOW);
+    this.#window = this.#spare.pop() ?? new Uint8Array(WINDOW);
     this.#start = position;
     this.#fill = 0;
     this.#limit = WINDOW - (position % WINDOW);

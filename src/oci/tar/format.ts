@@ -96,16 +96,19 @@ function readBase256(block: Buffer, offset: number, length: number): number | un
   return Number.isSafeInteger(number) ? number : undefined;
 }
 
-/** Sum of the header's bytes with the checksum field taken as blanks; some old writers summed signed bytes. */
-export function checksumOf(block: Buffer): { readonly unsigned: number; readonly signed: number } {
-  let unsigned = 0;
+/** Whether `stored` is the sum of the header's bytes, the checksum field taken as blanks. Every entry passes through here. */
+export function isChecksum(stored: number | undefined, block: Uint8Array): boolean {
+  let sum = 8 * 0x20;
+  for (let i = 0; i < blockSize; i += 4) sum += block[i]! + block[i + 1]! + block[i + 2]! + block[i + 3]!;
+  for (let i = 148; i < 156; i++) sum -= block[i]!;
+  return stored === sum || stored === sum - 256 * highBytes(block);
+}
+
+/** Some old writers summed signed bytes. */
+function highBytes(block: Uint8Array): number {
   let high = 0;
-  for (let i = 0; i < blockSize; i++) {
-    const byte = i >= 148 && i < 156 ? 0x20 : block[i]!;
-    unsigned += byte;
-    if (byte > 127) high++;
-  }
-  return { unsigned, signed: unsigned - 256 * high };
+  for (let i = 0; i < blockSize; i++) if (block[i]! > 127 && (i < 148 || i >= 156)) high++;
+  return high;
 }
 
 export function isZeroBlock(block: Buffer): boolean {

@@ -2,7 +2,7 @@
 import type { ByteString } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
 import type { EntryType, Timespec, TreeEntry } from "../../support/tree.js";
-import { checksumOf, corrupt, type Field, fields, readNumber, readText, typeFlags } from "./format.js";
+import { corrupt, type Field, fields, isChecksum, readNumber, readText, typeFlags } from "./format.js";
 import { type Climbing, checkSymlinkTarget, normalisePath } from "./paths.js";
 import { type PaxRecords, parseCount, parsePaxTime } from "./pax.js";
 import { type SparseRecords, sparseRecords } from "./sparse.js";
@@ -17,9 +17,8 @@ export interface RawHeader {
 
 /** Checks and reads what every kind of header has. The block is borrowed. */
 export function readHeader(block: Buffer, position: number): RawHeader {
-  const { unsigned, signed } = checksumOf(block);
-  const stored = readNumber(block, fields.checksum);
-  if (stored !== unsigned && stored !== signed) throw corrupt(position, "a header's checksum does not match");
+  if (!isChecksum(readNumber(block, fields.checksum), block))
+    throw corrupt(position, "a header's checksum does not match");
   const size = readNumber(block, fields.size);
   if (size === undefined || size < 0) throw corrupt(position, "a header's size is not a number");
   const magic = block.toString("latin1", 257, 265);
