@@ -108,6 +108,7 @@ async function assemble(
   const merger = new LayerMerger(target, lower);
   await streamLayers(store, layers, merger, options);
   merger.finish();
+  target.complete();
   await writer.finish();
   await target.settle();
 }

@@ -7,8 +7,12 @@ import type { MergeTarget } from "./merge.js";
 
 /** Large enough for the device to work in one sweep, small enough that the last one is soon done. */
 const step = 64 << 20;
+/** What is less costs a sync of its own more than it spares the last one. */
+const smallest = 4 << 20;
 
 export interface SyncingTarget extends MergeTarget, AsyncDisposable {
+  /** No more content comes: what there is goes to the device beside what the caller does next. */
+  complete(): void;
   /** Waits for what is being synced. @throws what a sync failed with: the kernel tells it only once */
   settle(): Promise<void>;
 }
@@ -19,15 +23,17 @@ export function syncingEarly(target: MergeTarget, fd: number): SyncingTarget {
   let running: Promise<void> | undefined;
   let failure: Error | null = null;
 
-  function sync(): void {
-    unsynced = 0;
-    running = new Promise((resolve) => {
-      fdatasync(fd, (error) => {
-        failure ??= error;
-        running = undefined;
-        resolve();
+  async function sync(): Promise<void> {
+    while (unsynced >= step) {
+      unsynced = 0;
+      await new Promise<void>((resolve) => {
+        fdatasync(fd, (error) => {
+          failure ??= error;
+          resolve();
+        });
       });
-    });
+    }
+    running = undefined;
   }
 
   return {
@@ -39,8 +45,13 @@ export function syncingEarly(target: MergeTarget, fd: number): SyncingTarget {
     hole: (length) => target.hole(length),
     remove: (path) => target.remove(path),
     drain() {
-      if (unsynced >= step && !running) sync();
+      if (unsynced >= step) running ??= sync();
       return target.drain();
+    },
+    complete() {
+      if (unsynced < smallest) return;
+      unsynced = step;
+      running ??= sync();
     },
     async settle() {
       await running;
