@@ -8,9 +8,10 @@ import { createZstd } from "./compression/zstd.js";
 import { decodeBlob } from "./decode/blob.js";
 import type { DecodeThreads } from "./decode/threads.js";
 import { type Compression, layerCompression, layerTypes } from "./media-types.js";
+import { readChunks } from "./read-chunks.js";
 import { damaged } from "./store/blobs.js";
 import type { ImageStore } from "./store.js";
-import { createTarDecoder, readChunks } from "./tar/decode.js";
+import { createTarDecoder } from "./tar/decode.js";
 import { createTarEncoder } from "./tar/encode.js";
 import type { Descriptor } from "./types.js";
 import { isAufsMetadata } from "./whiteouts.js";
@@ -33,14 +34,16 @@ export interface LayerIdentity {
 
 /** A stored layer that is open for one reading. */
 export interface OpenLayer extends AsyncDisposable {
-  /** As `readLayer`. */
-  read(sink: TreeSink): Promise<LayerIdentity>;
+  /**
+   * Decodes into `sink`. What that has taken counts only once the function that this resolves to has resolved, too: a large
+   * layer's hash may still be on its way.
+   * @throws AegisError as `readLayer` does
+   */
+  read(sink: TreeSink): Promise<() => Promise<LayerIdentity>>;
 }
 
 /** A smaller blob is decoded before a thread has started. */
 const smallBlob = 2 << 20;
-/** Plain bytes come faster than they can be merged: more of them at hand would only take memory. */
-const plainAhead = 8 << 20;
 
 /** Opens a layer and, where a thread decodes it, starts that. @throws AegisError BLOB_MISSING, LAYER_TYPE_UNKNOWN */
 export async function openLayer(
@@ -51,22 +54,25 @@ export async function openLayer(
   // A known diff id vouches for the content; without one the blob's own digest has to.
   const request = { compression: layerCompression(descriptor.mediaType), hashBlob: diffId === undefined };
   const file = await store.openBlob(descriptor.digest);
-  const ahead = request.compression === "none" ? Math.min(aheadBytes, plainAhead) : aheadBytes;
-  const thread = descriptor.size < smallBlob ? undefined : threads?.decode(file, { ...request, aheadBytes: ahead });
+  const thread = descriptor.size < smallBlob ? undefined : threads?.decode(file, { ...request, aheadBytes });
   return {
     async read(sink) {
       const decoder = createTarDecoder(withoutAufsMetadata(sink));
-      const pieces = thread ? thread.pieces() : decodeBlob(readChunks(file), request);
       const take = (piece: Uint8Array) => {
         signal?.throwIfAborted();
         decoder.write(piece);
         return sink.drain();
       };
-      const facts = await forEachPiece(pieces, take);
+      const known = thread
+        ? await forEachPiece(thread.pieces(), take)
+        : await forEachPiece(decodeBlob(readChunks(file), request), take);
       decoder.end();
-      if (facts.digest !== undefined && facts.digest !== descriptor.digest) throw damaged(descriptor.digest);
-      checkDiffId(facts.diffId, diffId);
-      return { diffId: facts.diffId, size: facts.size };
+      return async () => {
+        const facts = typeof known === "function" ? await known() : known;
+        if (facts.digest !== undefined && facts.digest !== descriptor.digest) throw damaged(descriptor.digest);
+        checkDiffId(facts.diffId, diffId);
+        return { diffId: facts.diffId, size: facts.size };
+      };
     },
     async [Symbol.asyncDispose]() {
       await thread?.stop();
@@ -104,7 +110,8 @@ export async function readLayer(
   options: ReadLayerOptions = {},
 ): Promise<LayerIdentity> {
   await using layer = await openLayer(store, descriptor, options);
-  return await layer.read(sink);
+  const verified = await layer.read(sink);
+  return await verified();
 }
 
 /** @throws AegisError DIFF_ID_MISMATCH */

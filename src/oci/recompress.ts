@@ -4,8 +4,8 @@ import type { DiffId } from "../support/brands.js";
 import { decompress } from "./compression/decompress.js";
 import { checkDiffId, createCompressor } from "./layers.js";
 import { type Compression, layerCompression, layerTypes } from "./media-types.js";
+import { readChunks } from "./read-chunks.js";
 import type { ImageStore } from "./store.js";
-import { readChunks } from "./tar/decode.js";
 import type { Descriptor } from "./types.js";
 
 export interface RecompressOptions {

@@ -106,10 +106,12 @@ async function assemble(
   await using writer = createExt4Writer({ fd }, { uuid: diskUuid(disk) });
   await using target = syncingEarly(writer, fd);
   const merger = new LayerMerger(target, lower);
-  await streamLayers(store, layers, merger, options);
-  merger.finish();
-  target.complete();
-  await writer.finish();
+  const conclude = async () => {
+    merger.finish();
+    target.complete();
+    await writer.finish();
+  };
+  await streamLayers(store, layers, merger, conclude, options);
   await target.settle();
 }
 

@@ -23,13 +23,18 @@ const window = Math.min(Math.max(availableParallelism(), 2), 4);
 /** Bytes of decoded layers that wait for their turn, in all. */
 const lookAhead = 64 << 20;
 
-/** Pushes every layer into `merger`, bottom first. The caller finishes the merger. */
+/**
+ * Pushes every layer into `merger`, bottom first, and calls `conclude` when nothing more comes. Only when all of that has
+ * resolved is the content known to be what it should be: the last hash may take longer than writing.
+ */
 export async function streamLayers(
   store: Pick<ImageStore, "openBlob">,
   layers: readonly StackLayer[],
   merger: LayerMerger,
+  conclude: () => Promise<void>,
   options: StreamOptions = {},
 ): Promise<void> {
+  if (layers.length === 0) return await conclude();
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
   await using threads = createDecodeThreads();
@@ -52,8 +57,10 @@ export async function streamLayers(
       while (opening.length < Math.min(index + window, layers.length)) start(layers[opening.length]!);
       await using layer = await opening[index]!;
       merger.beginLayer();
-      await layer.read(merger);
+      const verified = await layer.read(merger);
       await merger.endLayer();
+      if (index === layers.length - 1) await conclude();
+      await verified();
     }
   } finally {
     stop.abort();

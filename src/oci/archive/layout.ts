@@ -6,6 +6,7 @@ import { AegisError, hasErrno } from "../../support/errors.js";
 import { type Artifact, checkConfigSize } from "../artifact.js";
 import { isDigest } from "../digests.js";
 import { documentKind, parseIndex, parseManifest } from "../documents.js";
+import { readChunks } from "../read-chunks.js";
 import { formatReference, parseReference } from "../references.js";
 import { openBlob, readBlob } from "../store/blobs.js";
 import { reachable } from "../store/images.js";
@@ -17,7 +18,6 @@ import {
   updateLayout,
 } from "../store/layout.js";
 import { type ImageStore, imageNotFound, openImageStore } from "../store.js";
-import { readChunks } from "../tar/decode.js";
 import type { Descriptor } from "../types.js";
 import type { LayoutReference } from "./layout-reference.js";
 import { checkComplete, type LoadedImage } from "./load.js";

@@ -2,8 +2,11 @@
  * What the main thread and a decoding thread say to each other. Decoded bytes never travel in messages: both see one shared
  * memory of equal slots, and a message says which slot was filled, or may be filled again. A thread has one job at a time:
  *
- *     start ->        <- filled (any number)        <- ended | failed
+ *     decode ->       <- filled (any number)        <- ended | failed
  *                free, cancel ->
+ *
+ *     hash ->                                       <- ended | failed
+ *                cancel ->
  */
 import type { BlobFacts, DecodeRequest } from "./blob.js";
 
@@ -12,12 +15,14 @@ export const slotSize = 1 << 20;
 
 export type ToThread =
   | ({
-      readonly type: "start";
+      readonly type: "decode";
       /** Open for reading until the job has ended or failed. */
       readonly fd: number;
       /** A whole number of slots, all of them free. */
       readonly memory: SharedArrayBuffer;
     } & DecodeRequest)
+  /** A plain tar: the main thread reads it itself. */
+  | { readonly type: "hash"; readonly fd: number }
   | { readonly type: "free"; readonly slot: number }
   /** The rest is not wanted; the job fails soon, if it has not ended. */
   | { readonly type: "cancel" };

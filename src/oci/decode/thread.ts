@@ -1,12 +1,14 @@
-/** The program of a decoding thread: reads a blob by its descriptor, decompresses, hashes, fills slots. See protocol.ts. */
+/** The program of a decoding thread: reads a blob by its descriptor, hashes, decompresses, fills slots. See protocol.ts. */
 import { readSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { AegisError } from "../../support/errors.js";
-import { decodeBlob } from "./blob.js";
+import { type BlobFacts, decodeBlob } from "./blob.js";
 import { type Failure, type FromThread, slotSize, type ToThread } from "./protocol.js";
 
-/** Of compressed bytes. */
+/** Little enough to be in the processor's cache when it is hashed. */
 const readSize = 256 << 10;
+const chunksPerTurn = 64;
 
 const port = parentPort as MessagePort;
 let free: number[] = [];
@@ -14,7 +16,8 @@ let cancelled = false;
 let wake: (() => void) | undefined;
 
 port.on("message", (message: ToThread) => {
-  if (message.type === "start") void run(message);
+  if (message.type === "decode") void run(() => decode(message));
+  else if (message.type === "hash") void run(() => hash(message.fd));
   else if (message.type === "free") free.push(message.slot);
   else cancelled = true;
   wake?.();
@@ -22,26 +25,40 @@ port.on("message", (message: ToThread) => {
 
 const say = (message: FromThread): void => port.postMessage(message);
 
-async function run(job: ToThread & { readonly type: "start" }): Promise<void> {
+async function run(work: () => Promise<BlobFacts>): Promise<void> {
+  cancelled = false;
+  try {
+    say({ type: "ended", facts: await work() });
+  } catch (error) {
+    say({ type: "failed", failure: describe(error) });
+  }
+}
+
+async function decode(job: ToThread & { readonly type: "decode" }): Promise<BlobFacts> {
   const slots = job.memory.byteLength / slotSize;
   // The lowest ones are taken first, so that a job that never runs ahead touches little memory.
   free = Array.from({ length: slots }, (_, i) => slots - 1 - i);
-  cancelled = false;
-  const chunks = decodeBlob(job.compression === "none" ? readIntoSlots(job) : readBlob(job.fd), job);
+  const chunks = decodeBlob(readBlob(job.fd), job);
   try {
     for (;;) {
       const { value, done } = await chunks.next();
-      if (done) {
-        say({ type: "ended", facts: value });
-        return;
-      }
-      if (value.buffer === job.memory) say({ type: "filled", slot: value.byteOffset / slotSize, length: value.length });
-      else await passOn(value, job.memory);
+      if (done) return value;
+      await passOn(value, job.memory);
     }
-  } catch (error) {
+  } finally {
     // An early end of the loop leaves the decompressor open.
     await chunks.return?.(undefined as never).catch(() => undefined);
-    say({ type: "failed", failure: describe(error) });
+  }
+}
+
+async function hash(fd: number): Promise<BlobFacts> {
+  const chunks = decodeBlob(readBlob(fd), { compression: "none", hashBlob: false });
+  for (let count = 1; ; count++) {
+    const { value, done } = await chunks.next();
+    if (done) return value;
+    // Nothing else lets a message in.
+    if (count % chunksPerTurn === 0) await setImmediate();
+    if (cancelled) throw new Error("cancelled");
   }
 }
 
@@ -64,20 +81,7 @@ async function takeSlot(): Promise<number> {
   return free.pop()!;
 }
 
-// Both read without the thread pool: this thread has nothing else to do, and the pool is busy writing.
-
-/** Plain bytes need no copy: they are read to where they are wanted. */
-async function* readIntoSlots({ fd, memory }: { fd: number; memory: SharedArrayBuffer }): AsyncGenerator<Uint8Array> {
-  for (let position = 0; ; ) {
-    const slot = await takeSlot();
-    const bytes = Buffer.from(memory, slot * slotSize, slotSize);
-    const length = readSync(fd, bytes, 0, slotSize, position);
-    if (length === 0) return;
-    position += length;
-    yield bytes.subarray(0, length);
-  }
-}
-
+/** Without the thread pool: this thread has nothing else to do, and the pool is busy writing. */
 async function* readBlob(fd: number): AsyncGenerator<Uint8Array> {
   const buffer = Buffer.allocUnsafeSlow(readSize);
   for (let position = 0; ; ) {

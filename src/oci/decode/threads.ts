@@ -7,8 +7,9 @@ import type { FileHandle } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { AegisError } from "../../support/errors.js";
+import { readChunks } from "../read-chunks.js";
 import type { BlobFacts, DecodeRequest } from "./blob.js";
-import { type Failure, type FromThread, slotSize, type ToThread } from "./protocol.js";
+import { type FromThread, slotSize, type ToThread } from "./protocol.js";
 
 export interface DecodeThreads extends AsyncDisposable {
   /** Starts to decode an open blob, which must stay open until the decoding is stopped. */
@@ -17,8 +18,11 @@ export interface DecodeThreads extends AsyncDisposable {
 
 /** A blob that is being decoded. */
 export interface Decoding {
-  /** The tar, once, in pieces that are valid until the next one is asked for. The generator's value are the facts. */
-  pieces(): AsyncGenerator<Uint8Array, BlobFacts>;
+  /**
+   * The tar, once, in pieces that are valid until the next one is asked for. The generator's value waits for the facts, which
+   * may take longer than the tar.
+   */
+  pieces(): AsyncGenerator<Uint8Array, () => Promise<BlobFacts>>;
   /** Gives up what has not been taken; resolves when the file is no longer read. Harmless at the end. */
   stop(): Promise<void>;
 }
@@ -44,11 +48,18 @@ export function createDecodeThreads(): DecodeThreads | undefined {
   return {
     decode(file, { aheadBytes, compression, hashBlob }) {
       const worker = take();
-      const memory = new SharedArrayBuffer(Math.max(2, Math.ceil(aheadBytes / slotSize)) * slotSize);
       const job = openJob(worker);
-      job.tell({ type: "start", fd: file.fd, memory, compression, hashBlob });
+      let pieces: Decoding["pieces"];
+      if (compression === "none") {
+        job.tell({ type: "hash", fd: file.fd });
+        pieces = () => readBeside(job, file);
+      } else {
+        const memory = new SharedArrayBuffer(Math.max(2, Math.ceil(aheadBytes / slotSize)) * slotSize);
+        job.tell({ type: "decode", fd: file.fd, memory, compression, hashBlob });
+        pieces = () => takePieces(job, memory);
+      }
       return {
-        pieces: () => takePieces(job, memory),
+        pieces,
         async stop() {
           if (!(await job.end())) return;
           idle.push(worker);
@@ -110,17 +121,29 @@ function openJob(worker: Worker): Job {
   };
 }
 
-async function* takePieces(job: Job, memory: SharedArrayBuffer): AsyncGenerator<Uint8Array, BlobFacts> {
-  for (;;) {
+/** A plain tar needs no thread but for its hash. */
+async function* readBeside(job: Job, file: FileHandle): AsyncGenerator<Uint8Array, () => Promise<BlobFacts>> {
+  yield* readChunks(file);
+  return async () => {
     const message = await job.next();
     if (message.type === "ended") return message.facts;
-    if (message.type === "failed") throw revive(message.failure);
+    throw failureOf(message);
+  };
+}
+
+async function* takePieces(job: Job, memory: SharedArrayBuffer): AsyncGenerator<Uint8Array, () => Promise<BlobFacts>> {
+  for (;;) {
+    const message = await job.next();
+    if (message.type === "ended") return async () => message.facts;
+    if (message.type !== "filled") throw failureOf(message);
     yield Buffer.from(memory, message.slot * slotSize, message.length);
     job.tell({ type: "free", slot: message.slot });
   }
 }
 
-function revive({ message, code, hint, isAegis }: Failure): Error {
+function failureOf(said: FromThread): Error {
+  if (said.type !== "failed") return new Error(`a decoding thread said "${said.type}" out of turn`);
+  const { message, code, hint, isAegis } = said.failure;
   if (!isAegis) return Object.assign(new Error(message), { code });
   return new AegisError(code!, message, hint === undefined ? {} : { hint });
 }

@@ -7,6 +7,7 @@ import type { FileHandle } from "node:fs/promises";
 import type { ByteString } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
 import type { TreeSink } from "../../support/tree.js";
+import { readChunks } from "../read-chunks.js";
 import { blockSize, corrupt, fields, isZeroBlock, paddingOf, typeFlags } from "./format.js";
 import { type Extension, type RawHeader, readEntry, readHeader } from "./header.js";
 import type { Climbing } from "./paths.js";
@@ -22,7 +23,8 @@ import {
 
 /** As in Go's archive/tar: no honest long name or extended header is larger. */
 const maxMetadata = 1 << 20;
-const readSize = 1 << 20;
+/** `drain` is asked for about so often. */
+const pieceSize = 1 << 20;
 
 export interface TarDecoder {
   /** Takes any number of bytes; the chunk is borrowed. */
@@ -249,8 +251,8 @@ export async function decodeTar(source: AsyncIterable<Uint8Array> | FileHandle, 
   const decoder = createTarDecoder(sink);
   const chunks = Symbol.asyncIterator in source ? source : readChunks(source);
   for await (const chunk of chunks) {
-    for (let at = 0; at < chunk.length; at += readSize) {
-      decoder.write(chunk.length <= readSize ? chunk : chunk.subarray(at, at + readSize));
+    for (let at = 0; at < chunk.length; at += pieceSize) {
+      decoder.write(chunk.length <= pieceSize ? chunk : chunk.subarray(at, at + pieceSize));
       const full = sink.drain();
       if (full) await full;
     }
@@ -265,15 +267,3 @@ export const discardTree: TreeSink = {
   hole: () => undefined,
   drain: () => undefined,
 };
-
-/** A file's bytes from its beginning, in one buffer that is used again and again. */
-export async function* readChunks(file: FileHandle, signal?: AbortSignal): AsyncGenerator<Buffer> {
-  const buffer = Buffer.allocUnsafe(readSize);
-  for (let position = 0; ; ) {
-    signal?.throwIfAborted();
-    const { bytesRead } = await file.read(buffer, 0, readSize, position);
-    if (bytesRead === 0) return;
-    position += bytesRead;
-    yield buffer.subarray(0, bytesRead);
-  }
-}

@@ -55,7 +55,7 @@ describe("a thread", () => {
     for (const [index, layer] of [...open.entries()].reverse()) {
       await using _closing = layer;
       const sink = recorder();
-      expect((await layer.read(sink)).diffId).toBe(layers[index]!.diffId);
+      expect((await (await layer.read(sink))()).diffId).toBe(layers[index]!.diffId);
       expect(sink.tree.map((it) => it.content.length)).toEqual(tree.map((it) => it.content.length));
     }
   });
