@@ -51,25 +51,25 @@ export interface StoredXattr {
   readonly value: Buffer;
 }
 
-/** An attribute as it is stored; undefined for one that ext4 has no place for (other systems' namespaces, broken ACLs). */
+/** An attribute (its name a byte string) as it is stored; undefined for one that ext4 has no place for (other systems' namespaces, broken ACLs). */
 export function toStored(fullName: string, value: Uint8Array): StoredXattr | undefined {
   const match = stored.find(([index, prefix]) =>
     index === 2 || index === 3 ? fullName === prefix : fullName.startsWith(prefix) && fullName.length > prefix.length,
   );
   if (!match) return undefined;
   const [index, prefix] = match;
-  const name = Buffer.from(fullName.slice(prefix.length), "utf8");
+  const name = Buffer.from(fullName.slice(prefix.length), "latin1");
   const bytes = index === 2 || index === 3 ? aclToDisk(value) : Buffer.from(value);
   return bytes && name.length <= 255 ? { index, name, value: bytes } : undefined;
 }
 
-/** Full name and value as the system calls give them; undefined for what they don't show. */
+/** Full name (a byte string) and value as the system calls give them; undefined for what they don't show. */
 export function fromStored(index: number, name: Buffer, value: Buffer): readonly [string, Buffer] | undefined {
   const prefix = prefixOf.get(index);
   if (prefix === undefined || (index === INLINE_DATA_INDEX && name.toString("latin1") === INLINE_DATA_NAME))
     return undefined;
   const bytes = index === 2 || index === 3 ? aclFromDisk(value) : value;
-  return bytes && [prefix + name.toString("utf8"), bytes];
+  return bytes && [prefix + name.toString("latin1"), bytes];
 }
 
 /** The kernel searches blocks by this order: index, name length, name. */

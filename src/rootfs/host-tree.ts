@@ -2,8 +2,8 @@
 import type { BigIntStats } from "node:fs";
 import { constants, lstat, open, readdir, readlink } from "node:fs/promises";
 import path from "node:path";
-import { type ByteString, byteString, bytesOf } from "../support/brands.js";
-import { hasErrno } from "../support/errors.js";
+import { type ByteString, byteString, bytesOf, decodeText, encodeText } from "../support/brands.js";
+import { AegisError, hasErrno } from "../support/errors.js";
 import type { EntryType, TreeEntry, TreeSink } from "../support/tree.js";
 import { byBytes } from "./overlay.js";
 import type { TreeView, ViewNode } from "./view.js";
@@ -73,17 +73,24 @@ async function xattrsOf(file: Buffer): Promise<ReadonlyMap<string, Uint8Array> |
   const handle = await open(file, quietly);
   try {
     // On an overlay the kernel announces more bytes than it then fills, and the list ends in whatever was there before.
-    const names = (await native.listAttrs(handle.fd)).filter((name) => namespaces.test(name)).sort(byBytes);
+    const names = (await native.listAttrs(handle.fd)).filter((name) => namespaces.test(name));
     const xattrs = new Map<string, Uint8Array>();
-    for (const name of names) {
-      const value = await native.getAttr(handle.fd, name);
+    for (const name of names.map(encodeText).sort(byBytes)) {
+      const value = await native.getAttr(handle.fd, decodeText(name));
       if (value) xattrs.set(name, value);
+      // The library takes and gives text: bytes that are none have become U+FFFD, which nothing is found by.
+      else if (decodeText(name).includes("\ufffd")) throw unreadable(file, name);
     }
     return xattrs.size > 0 ? xattrs : undefined;
   } finally {
     await handle.close();
   }
 }
+
+const unreadable = (file: Buffer, name: ByteString) =>
+  new AegisError("XATTR_NAME", `${file} has an extended attribute whose name is no UTF-8: ${decodeText(name)}`, {
+    hint: "remove it (setfattr -x); such names can be kept in layers and disks, but not read from a directory of the host",
+  });
 
 async function copyFile(file: Buffer, sink: TreeSink): Promise<void> {
   const handle = await open(file, quietly);

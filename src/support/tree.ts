@@ -28,7 +28,7 @@ export interface TreeEntry {
   readonly linkTarget?: ByteString | undefined;
   readonly devMajor?: number | undefined;
   readonly devMinor?: number | undefined;
-  /** Full names (`security.capability`), values raw. */
+  /** Full names (`security.capability`), byte strings as paths are; values raw. */
   readonly xattrs?: ReadonlyMap<string, Uint8Array> | undefined;
 }
 

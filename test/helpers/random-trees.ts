@@ -30,6 +30,8 @@ const acl = Buffer.from(
   "0200000001000600ffffffff02000700e803000004000400ffffffff10000700ffffffff20000400ffffffff",
   "hex",
 );
+/** cap_net_bind_service as linux/capability.h lays it out: for everybody (revision 2), for a namespace's root (3). */
+const capabilities = ["0100000200040000000000000000000000000000", "010000030004000000000000000000000000000040e20100"];
 /** The kernel shows user attributes and ACLs of files and directories only. */
 const specialXattrs = fc.dictionary(fc.constantFrom("trusted.overlay.opaque", "security.example"), value, {
   maxKeys: 2,
@@ -37,18 +39,31 @@ const specialXattrs = fc.dictionary(fc.constantFrom("trusted.overlay.opaque", "s
 const fileXattrs = fc
   .record({
     named: fc.dictionary(
-      fc.constantFrom("user.a", "user.b.c", "trusted.x", "security.example", `user.${"l".repeat(250)}`),
+      fc.constantFrom(
+        "user.a",
+        "user.b.c",
+        "user.\xff\xfe",
+        "trusted.x",
+        "security.example",
+        `user.${"l".repeat(250)}`,
+      ),
       value,
       { maxKeys: 5 },
     ),
     long: fc.option(fc.uint8Array({ minLength: 500, maxLength: 2500 }), { nil: undefined, freq: 4 }),
+    capability: fc.option(fc.constantFrom(...capabilities), { nil: undefined, freq: 3 }),
     acl: fc.boolean(),
   })
-  .map(({ named, long, acl: withAcl }) => ({
+  .map(({ named, long, capability, acl: withAcl }) => ({
     ...named,
     ...(long ? { "user.long": long } : {}),
+    ...(capability ? { "security.capability": Uint8Array.from(Buffer.from(capability, "hex")) } : {}),
     ...(withAcl ? { "system.posix_acl_access": Uint8Array.from(acl) } : {}),
   }));
+const directoryXattrs = fc.tuple(fileXattrs, fc.boolean()).map(([values, inherited]) => ({
+  ...values,
+  ...(inherited ? { "system.posix_acl_default": Uint8Array.from(acl) } : {}),
+}));
 const toMap = (values: Record<string, Uint8Array>) =>
   Object.keys(values).length > 0 ? new Map(Object.entries(values)) : undefined;
 
@@ -67,7 +82,7 @@ const attributes = fc.record({ mode: fc.nat(0o7777), uid: id, gid: id, mtime });
 
 const put = fc
   .oneof(
-    fc.record({ type: fc.constant("directory" as const), xattrs: fileXattrs.map(toMap) }),
+    fc.record({ type: fc.constant("directory" as const), xattrs: directoryXattrs.map(toMap) }),
     fc.record({
       type: fc.constant("file" as const),
       xattrs: fileXattrs.map(toMap),

@@ -186,10 +186,7 @@ function hostXattrs(root: string): Map<string, Map<string, Uint8Array>> {
       const path = unescapeOctal(file).slice(prefix);
       all.set(path, current);
     } else if (attribute) {
-      current.set(
-        Buffer.from(unescapeOctal(attribute[1]!), "latin1").toString("utf8"),
-        Buffer.from(attribute[2] ?? "", "hex"),
-      );
+      current.set(unescapeOctal(attribute[1]!), Buffer.from(attribute[2] ?? "", "hex"));
     }
   }
   return all;

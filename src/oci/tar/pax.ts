@@ -8,6 +8,7 @@ import type { Timespec } from "../../support/tree.js";
 export interface PaxRecords {
   /** Every record's last value, except xattrs and the repeated sparse ones. */
   readonly values: ReadonlyMap<string, ByteString>;
+  /** By name, a byte string. */
   readonly xattrs: ReadonlyMap<string, Uint8Array>;
   /** GNU sparse 0.0: the repeated offset and numbytes records, in order. */
   readonly sparse: readonly number[];
@@ -32,8 +33,7 @@ export function parsePax(body: Buffer): PaxRecords {
     if (length < 5 || end > body.length || body[end - 1] !== 0x0a || equals < 0 || equals >= end - 1) {
       throw new Error("an extended header has a broken record");
     }
-    const key = body.toString("utf8", blank + 1, equals);
-    addRecord(key, body.subarray(equals + 1, end - 1), values, xattrs, sparse);
+    addRecord(body.toString("latin1", blank + 1, equals), body.subarray(equals + 1, end - 1), values, xattrs, sparse);
     at = end;
   }
   return { values, xattrs, sparse };
@@ -60,14 +60,8 @@ function addRecord(
   }
 }
 
-function unescapePercent(text: string): string {
-  if (!text.includes("%")) return text;
-  const bytes = Buffer.from(text, "utf8").toString("latin1");
-  const plain = bytes.replace(/%([0-9a-fA-F]{2})/g, (_all, hex: string) =>
-    String.fromCharCode(Number.parseInt(hex, 16)),
-  );
-  return Buffer.from(plain, "latin1").toString("utf8");
-}
+const unescapePercent = (text: string): string =>
+  text.replace(/%([0-9a-fA-F]{2})/g, (_all, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 
 /** A decimal that is not negative. */
 export function parseCount(text: string): number {
@@ -94,16 +88,16 @@ export function formatPaxTime({ sec, nsec }: Timespec): string {
   return `${negative ? "-" : ""}${whole}.${fraction.replace(/0+$/, "")}`;
 }
 
-/** Encodes records in the order of their keys, as Go's archive/tar does. Values are raw bytes. */
+/** Encodes records in the order of their keys, as Go's archive/tar does. Keys and values are raw bytes. */
 export function encodePax(records: ReadonlyMap<string, ByteString>): Buffer {
-  const keys = [...records.keys()].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  const keys = ([...records.keys()] as ByteString[]).sort((a, b) => Buffer.compare(bytesOf(a), bytesOf(b)));
   return Buffer.concat(keys.map((key) => encodeRecord(key, bytesOf(records.get(key)!))));
 }
 
 export const xattrKey = (name: string): string => `${schily}${name}`;
 
-function encodeRecord(key: string, value: Buffer): Buffer {
-  const name = Buffer.from(key, "utf8");
+function encodeRecord(key: ByteString, value: Buffer): Buffer {
+  const name = bytesOf(key);
   const bare = name.length + value.length + 3;
   let length = bare + String(bare).length;
   // The length counts its own digits: one more when they carry over.

@@ -69,6 +69,13 @@ function populate(root: string): void {
   linkSync(`${root}/tiny`, `${root}/dir/hard`);
   execFileSync("mknod", [`${root}/device`, "b", "259", "70000"]);
   execFileSync("mkfifo", [`${root}/fifo`]);
+  // A socket, which is nobody's content, and an attribute whose name is no text.
+  execFileSync("python3", [
+    "-c",
+    "import socket,sys;socket.socket(socket.AF_UNIX).bind(sys.argv[1])",
+    `${root}/socket`,
+  ]);
+  execFileSync("sh", ["-c", `setfattr -n "user.$(printf '\\377\\200')" -v bytes ${root}/tiny`]);
   set("user.short", "value", `${root}/tiny`);
   set("user.long", "v".repeat(700), `${root}/tiny`);
   set("trusted.overlay.opaque", "y", `${root}/dir`);
