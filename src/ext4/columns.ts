@@ -23,7 +23,9 @@ export class Arena {
       this.#fill = 0;
     }
     const address = (this.#chunks.length - 1) * CHUNK + this.#fill;
-    this.#chunks.at(-1)!.write(text.slice(start, end), this.#fill, "latin1");
+    const chunk = this.#chunks[this.#chunks.length - 1]!;
+    // Names are so short that a call out of JavaScript would cost more than the loop.
+    for (let i = start, at = this.#fill; i < end; i++, at++) chunk[at] = text.charCodeAt(i);
     this.#fill += end - start;
     return address;
   }

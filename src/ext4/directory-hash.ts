@@ -6,18 +6,11 @@ const END_OF_DIRECTORY = 0x7fffffff * 2;
 
 const rotate = (value: number, bits: number): number => (value << bits) | (value >>> (32 - bits));
 
-/** Order of the input words, the additive constant and the shifts of the three rounds. */
-const rounds = [
-  { words: [0, 1, 2, 3, 4, 5, 6, 7], constant: 0, shifts: [3, 7, 11, 19] },
-  { words: [1, 3, 5, 7, 0, 2, 4, 6], constant: 0x5a827999, shifts: [3, 5, 9, 13] },
-  { words: [3, 7, 2, 6, 1, 5, 0, 4], constant: 0x6ed9eba1, shifts: [3, 9, 11, 15] },
-] as const;
-
-const functions = [
-  (x: number, y: number, z: number) => z ^ (x & (y ^ z)),
-  (x: number, y: number, z: number) => (x & y) + ((x ^ y) & z),
-  (x: number, y: number, z: number) => x ^ y ^ z,
-] as const;
+/** Order of the input words, and shifts, of the three rounds. */
+const order = Int8Array.of(0, 1, 2, 3, 4, 5, 6, 7, 1, 3, 5, 7, 0, 2, 4, 6, 3, 7, 2, 6, 1, 5, 0, 4);
+const shifts = Int8Array.of(3, 7, 11, 19, 3, 7, 11, 19, 3, 5, 9, 13, 3, 5, 9, 13, 3, 9, 11, 15, 3, 9, 11, 15);
+const CONSTANT_2 = 0x5a827999;
+const CONSTANT_3 = 0x6ed9eba1;
 
 const words = new Int32Array(8);
 
@@ -35,23 +28,30 @@ function loadWords(name: Uint8Array, from: number): void {
 
 /** Hash of a name, bytes taken as unsigned; the lowest bit is always 0. `seed` is the superblock's, four words. */
 export function halfMd4(name: Uint8Array, seed: Int32Array): number {
-  const state = Int32Array.from(seed);
+  let a = seed[0]!;
+  let b = seed[1]!;
+  let c = seed[2]!;
+  let d = seed[3]!;
   for (let from = 0; from < name.length; from += 32) {
     loadWords(name, from);
-    let [a, b, c, d] = state as unknown as [number, number, number, number];
-    for (const [index, round] of rounds.entries()) {
-      const mix = functions[index]!;
-      for (let i = 0; i < 8; i++) {
-        const sum = (a + mix(b, c, d) + words[round.words[i]!]! + round.constant) | 0;
-        [a, b, c, d] = [d, rotate(sum, round.shifts[i % 4]!), b, c];
-      }
+    const [a0, b0, c0, d0] = [a, b, c, d];
+    for (let step = 0; step < 24; step++) {
+      let mixed: number;
+      if (step < 8) mixed = d ^ (b & (c ^ d));
+      else if (step < 16) mixed = ((b & c) + ((b ^ c) & d) + CONSTANT_2) | 0;
+      else mixed = ((b ^ c ^ d) + CONSTANT_3) | 0;
+      const sum = (a + mixed + words[order[step]!]!) | 0;
+      a = d;
+      d = c;
+      c = b;
+      b = rotate(sum, shifts[step]!);
     }
-    state[0]! += a;
-    state[1]! += b;
-    state[2]! += c;
-    state[3]! += d;
+    a = (a + a0) | 0;
+    b = (b + b0) | 0;
+    c = (c + c0) | 0;
+    d = (d + d0) | 0;
   }
-  const hash = (state[1]! & ~1) >>> 0;
+  const hash = (b & ~1) >>> 0;
   return hash === END_OF_DIRECTORY ? END_OF_DIRECTORY - 2 : hash;
 }
 

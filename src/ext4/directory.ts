@@ -32,7 +32,8 @@ export const BLOCK_CAPACITY = BLOCK_SIZE - DIRENT_TAIL_SIZE;
 export function encodeDirectoryBlock(entries: readonly DirectoryEntry[], seed: number): Buffer {
   const block = Buffer.alloc(BLOCK_SIZE);
   let at = 0;
-  for (const [i, entry] of entries.entries()) {
+  for (let i = 0; i < entries.length; i++) {
+    const entry = entries[i]!;
     const recordLength = i === entries.length - 1 ? BLOCK_CAPACITY - at : direntSize(entry.name.length);
     encodeDirent(entry, recordLength, block, at);
     at += recordLength;

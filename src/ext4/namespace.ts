@@ -14,6 +14,7 @@ export class Namespace {
   #nameAt = new Float64Array(1024);
   #previous = new Uint32Array(1024);
   #chain = new Uint32Array(1024);
+  #hashes = new Uint32Array(1024);
   #count = 1;
   #released: number[] = [];
 
@@ -30,10 +31,12 @@ export class Namespace {
   /** The entry for `path[start, end)` in `directory`, or 0. */
   lookup(directory: number, path: string, start = 0, end = path.length): number {
     const length = end - start;
-    let entry = this.#buckets[this.#hash(directory, path, start, end) & (this.#buckets.length - 1)]!;
+    const hash = this.#hash(directory, path, start, end);
+    let entry = this.#buckets[hash & (this.#buckets.length - 1)]!;
     while (
       entry !== 0 &&
       !(
+        this.#hashes[entry] === hash &&
         this.directory[entry] === directory &&
         this.nameLength[entry] === length &&
         this.#arena.equals(this.#nameAt[entry]!, path, start, end)
@@ -53,7 +56,8 @@ export class Namespace {
     this.layer[entry] = layer;
     this.nameLength[entry] = end - start;
     this.#nameAt[entry] = this.#arena.put(path, start, end);
-    this.#insert(entry, this.#hash(directory, path, start, end));
+    this.#hashes[entry] = this.#hash(directory, path, start, end);
+    this.#insert(entry);
     this.#used++;
     this.#reserveDirectory(directory);
     const last = this.last[directory]!;
@@ -67,8 +71,7 @@ export class Namespace {
 
   remove(entry: number): void {
     const directory = this.directory[entry]!;
-    const name = this.name(entry);
-    const bucket = this.#hash(directory, name, 0, name.length) & (this.#buckets.length - 1);
+    const bucket = this.#hashes[entry]! & (this.#buckets.length - 1);
     if (this.#buckets[bucket] === entry) this.#buckets[bucket] = this.#chain[entry]!;
     else {
       let before = this.#buckets[bucket]!;
@@ -107,8 +110,8 @@ export class Namespace {
     return (hash ^ (hash >>> 13)) >>> 0;
   }
 
-  #insert(entry: number, hash: number): void {
-    const bucket = hash & (this.#buckets.length - 1);
+  #insert(entry: number): void {
+    const bucket = this.#hashes[entry]! & (this.#buckets.length - 1);
     this.#chain[entry] = this.#buckets[bucket]!;
     this.#buckets[bucket] = entry;
   }
@@ -119,8 +122,7 @@ export class Namespace {
     for (let head of old) {
       while (head !== 0) {
         const next = this.#chain[head]!;
-        const name = this.name(head);
-        this.#insert(head, this.#hash(this.directory[head]!, name, 0, name.length));
+        this.#insert(head);
         head = next;
       }
     }
@@ -138,6 +140,7 @@ export class Namespace {
       this.#nameAt = grown(this.#nameAt, capacity);
       this.#previous = grown(this.#previous, capacity);
       this.#chain = grown(this.#chain, capacity);
+      this.#hashes = grown(this.#hashes, capacity);
     }
     return entry;
   }
