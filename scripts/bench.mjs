@@ -12,8 +12,8 @@ import { cpus, tmpdir, totalmem } from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { build } from "esbuild";
 import { buildThreads } from "./build-threads.mjs";
+import { bundle } from "./bundle.mjs";
 
 const root = new URL("..", import.meta.url).pathname;
 const { values, positionals } = parseArgs({
@@ -44,18 +44,11 @@ const bundles = await mkdtemp(`${root}node_modules/.bench-`);
 let failures = 0;
 try {
   execFileSync(process.execPath, [`${root}scripts/build.mjs`], { stdio: ["ignore", "ignore", "inherit"] });
-  await build({
-    absWorkingDir: root,
+  await bundle({
     entryPoints: ["test/bench/task.ts", ...rowFiles.map((name) => `test/bench/rows/${name}`)],
     outdir: bundles,
     outbase: "test/bench",
     outExtension: { ".js": ".mjs" },
-    bundle: true,
-    format: "esm",
-    platform: "node",
-    target: "node20",
-    packages: "external",
-    logLevel: "warning",
   });
   await buildThreads(bundles);
   const bench = { root, scratch, heavy: values.heavy, repeat: Number(values.repeat), task: `${bundles}/task.mjs` };

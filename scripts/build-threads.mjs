@@ -1,7 +1,7 @@
 // Bundles the programs of worker threads, each into one file that lies beside the bundle that starts it.
 import { rename } from "node:fs/promises";
 import path from "node:path";
-import { build } from "esbuild";
+import { bundle } from "./bundle.mjs";
 
 const root = path.resolve(new URL("..", import.meta.url).pathname);
 const programs = { "layer-thread.mjs": "src/oci/decode/thread.ts" };
@@ -12,17 +12,7 @@ export async function buildThreads(/** @type {string} */ directory) {
     const outfile = path.join(directory, name);
     // Somebody may be starting the one that is there.
     const temporary = path.join(directory, `.${process.pid}-${name}`);
-    await build({
-      absWorkingDir: root,
-      entryPoints: [entry],
-      outfile: temporary,
-      bundle: true,
-      format: "esm",
-      platform: "node",
-      target: "node20",
-      packages: "external",
-      logLevel: "warning",
-    });
+    await bundle({ entryPoints: [entry], outfile: temporary });
     await rename(temporary, outfile);
   }
   return Object.keys(programs);

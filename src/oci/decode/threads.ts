@@ -30,17 +30,16 @@ export interface Decoding {
 /** Beside the bundle; in a checkout whose sources run by themselves, what was built of them last. */
 const programs = ["layer-thread.mjs", "../../../dist/layer-thread.mjs"];
 
-/** Undefined where the threads' program was not installed: then decoding is the main thread's work. */
-export function createDecodeThreads(): DecodeThreads | undefined {
-  const program = programs.map((name) => new URL(name, import.meta.url)).find((url) => existsSync(fileURLToPath(url)));
-  if (!program) return undefined;
+/** @throws AegisError DECODE_THREAD when the threads' program is missing: one thread alone would do it, but nobody would know */
+export function createDecodeThreads(): DecodeThreads {
+  const program = findProgram();
   const all: Worker[] = [];
   const idle: Worker[] = [];
 
   function take(): Worker {
     const known = idle.pop();
     if (known) return known;
-    const worker = new Worker(program!, { execArgv: [] });
+    const worker = new Worker(program, { execArgv: [] });
     all.push(worker);
     return worker;
   }
@@ -70,6 +69,14 @@ export function createDecodeThreads(): DecodeThreads | undefined {
       await Promise.all(all.map((worker) => worker.terminate()));
     },
   };
+}
+
+function findProgram(): URL {
+  const found = programs.map((name) => new URL(name, import.meta.url)).find((url) => existsSync(fileURLToPath(url)));
+  if (found) return found;
+  throw new AegisError("DECODE_THREAD", "the program of the threads that decode layers is missing", {
+    hint: "run `npm run build` in a checkout; else install aegis again",
+  });
 }
 
 interface Job {

@@ -6,9 +6,10 @@ import { mkdir, mkdtemp, open, readdir, rm, stat, writeFile } from "node:fs/prom
 import path from "node:path";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
-import { build } from "esbuild";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { buildThreads } from "../../../scripts/build-threads.mjs";
+import { bundle } from "../../../scripts/bundle.mjs";
 import { readChunks } from "../../../src/oci/read-chunks.js";
 import { decodeTar } from "../../../src/oci/tar/decode.js";
 import { diffUpper } from "../../../src/rootfs/diff.js";
@@ -86,6 +87,28 @@ describe("image disks", () => {
     }
     expect(rounds[0]).toHaveLength(2);
     expect(new Set(rounds.map(String)).size).toBe(1);
+  });
+
+  it("are the same bytes from another process, on another day, in another place and with other habits", async () => {
+    const image = await test.image([busybox, oneFile("etc/motd", "hello\n")], 1);
+    await using script = await bundleAssembly(image, test.home.root);
+    const later = path.join(test.home.tmp, "later.cjs");
+    await writeFile(later, "const now = Date.now; Date.now = () => now() + 400 * 86_400_000;\n");
+    const ways: readonly NodeJS.ProcessEnv[] = [
+      { TZ: "UTC", LC_ALL: "C", UV_THREADPOOL_SIZE: "1" },
+      { TZ: "Pacific/Kiritimati", LC_ALL: "tr_TR.UTF-8", UV_THREADPOOL_SIZE: "16", NODE_OPTIONS: `--require=${later}` },
+    ];
+    const hashes: string[] = [];
+    for (const [index, way] of ways.entries()) {
+      const mask = ["022", "077"][index];
+      await run("sh", ["-c", `umask ${mask}; exec "$0" "$1"`, process.execPath, script.path], {
+        env: { PATH: process.env.PATH, ...way },
+      });
+      const { lowers } = await ensureRootDisks(test.home, test.store, image);
+      hashes.push(String(await Promise.all(lowers.map(async (lower) => await hashOf(lower.path)))));
+      for (const lower of lowers) await rm(lower.path);
+    }
+    expect(hashes[1]).toBe(hashes[0]);
   });
 
   it("a one-file change leaves the base disk untouched", async () => {
@@ -288,15 +311,8 @@ async function bundleAssembly(image: RootImage, root: string): Promise<AsyncDisp
     await store.close();
   `;
   const stdin = { contents, resolveDir: path.join(project, "src"), loader: "ts" } as const;
-  await build({
-    stdin,
-    outfile,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node20",
-    packages: "external",
-  });
+  await bundle({ stdin, outfile });
+  await buildThreads(directory);
   return { path: outfile, [Symbol.asyncDispose]: async () => await rm(directory, { recursive: true }) };
 }
 

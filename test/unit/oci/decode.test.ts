@@ -16,7 +16,7 @@ let threads: DecodeThreads;
 beforeEach(async () => {
   root = await mkdtemp(path.join(tmpdir(), "aegis-decode-"));
   store = await openImageStore(root);
-  threads = createDecodeThreads()!;
+  threads = createDecodeThreads();
 });
 afterEach(async () => {
   await threads[Symbol.asyncDispose]();
