@@ -9,9 +9,9 @@ import { openImageStore } from "../../src/oci/store.js";
 import { decodeTar } from "../../src/oci/tar/decode.js";
 import { ensureRootDisks, type RootImage } from "../../src/rootfs/disks.js";
 import { createWritableDisk } from "../../src/rootfs/writable.js";
-import { encodeText } from "../../src/support/brands.js";
 import { openHome } from "../../src/support/home.js";
 import type { TreeSink } from "../../src/support/tree.js";
+import { treeEntry } from "../helpers/tree-lines.js";
 import { pushSynthetic } from "./synthetic.js";
 
 const [name, homeRoot, ...words] = process.argv.slice(2) as [string, string, ...string[]];
@@ -62,15 +62,7 @@ const tasks: Readonly<Record<string, () => Promise<() => Promise<Facts>>>> = {
     return async () => {
       const image = JSON.parse(await readFile(file, "utf8")) as RootImage;
       const produce = async (sink: TreeSink) => {
-        const entry = {
-          type: "file",
-          mode: 0o644,
-          uid: 0,
-          gid: 0,
-          mtime: { sec: 1, nsec: 0 },
-          size: text.length,
-        } as const;
-        sink.entry({ ...entry, path: encodeText("node_modules/package-0/lib-0/file-0.js") });
+        sink.entry(treeEntry("node_modules/package-0/lib-0/file-0.js", "file", { size: text.length }));
         sink.data(Buffer.from(text));
       };
       await storeImage(changed, { ...image, baseLayers: image.layers.length }, [produce], "gzip");

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { build } from "esbuild";
+import { bundle } from "../../scripts/bundle.mjs";
 
 export const here = path.dirname(fileURLToPath(import.meta.url));
 
@@ -11,15 +11,7 @@ export async function runBundled(entry, body) {
   try {
     // As deep as the sources, so that paths relative to a module lead to the same place.
     const outfile = path.join(work, "entry.mjs");
-    const settings = {
-      bundle: true,
-      platform: "node",
-      format: "esm",
-      packages: "external",
-      logLevel: "warning",
-      target: "node20",
-    };
-    await build({ ...settings, entryPoints: [path.join(here, entry)], outfile });
+    await bundle({ entryPoints: [path.join(here, entry)], outfile });
     return await body(await import(pathToFileURL(outfile).href));
   } finally {
     await rm(work, { recursive: true, force: true });

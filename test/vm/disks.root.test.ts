@@ -82,6 +82,25 @@ test("a disk whose VMM was killed amid writes is read as the kernel shows it aft
   await aegis.ok("rm", "-f", "killed");
 });
 
+test("what was committed is there in the next instance, and its diff shows only what came later", async () => {
+  const first =
+    "echo one >/etc/one; rm /etc/group; chmod 600 /etc/passwd; echo before >/etc/both; rm -r /var; mkdir /var";
+  await aegis.ok("run", "--name", "first", "busybox", "sh", "-c", first);
+  const changes = (name: string) => aegis.ok("diff", name).then((text) => text.split("\n"));
+  expect(await changes("first")).toEqual(
+    expect.arrayContaining(["C /etc", "A /etc/both", "D /etc/group", "A /etc/one", "C /etc/passwd"]),
+  );
+  await aegis.ok("commit", "first", "committed");
+
+  const second =
+    "cat /etc/one; ls -A /var /etc/group 2>&1; stat -c %a /etc/passwd; echo two >/etc/two; echo after >/etc/both";
+  expect(await aegis.ok("run", "--name", "second", "committed", "sh", "-c", second)).toBe(
+    "one\nls: /etc/group: No such file or directory\n/var:\n600",
+  );
+  expect(await changes("second")).toEqual(["C /etc", "C /etc/both", "A /etc/two"]);
+  await aegis.ok("rm", "first", "second");
+});
+
 test("an image built as a disk, and an instance exported as one, boot in QEMU with no aegis in it", async () => {
   const begin = "mount -t proc proc /proc";
   const end = "mount -o remount,ro / && reboot -f";

@@ -26,6 +26,7 @@ import { checkFilesystem, mountImage, mountRoot } from "../../helpers/kernel-mou
 import { layerStacks, modelOf } from "../../helpers/layer-stacks.js";
 import { MemoryTree } from "../../helpers/memory-tree.js";
 import { openTestStore, type TestStore } from "../../helpers/stored-layers.js";
+import { treeEntry } from "../../helpers/tree-lines.js";
 
 const run = promisify(execFile);
 let test: TestStore;
@@ -264,15 +265,7 @@ describe("a writable disk", () => {
   });
 
   it("has the image's root as its own: mode, owner and time", async () => {
-    const entry = {
-      path: root,
-      type: "directory",
-      mode: 0o711,
-      uid: 3,
-      gid: 4,
-      mtime: { sec: 5, nsec: 6 },
-      size: 0,
-    } as const;
+    const entry = treeEntry("", "directory", { mode: 0o711, uid: 3, gid: 4, mtime: { sec: 5, nsec: 6 } });
     const disks = await ensureRootDisks(test.home, test.store, await test.image([[{ entry, content: "" }]]));
     const writable = path.join(test.home.tmp, "root.ext4");
     await createWritableDisk(writable, { sizeBytes: 64 << 20, uuid, disks });
@@ -318,15 +311,7 @@ async function bundleAssembly(image: RootImage, root: string): Promise<AsyncDisp
 
 function oneFile(name: string, content: string): (sink: TreeSink) => Promise<void> {
   return async (sink) => {
-    const entry = {
-      type: "file",
-      mode: 0o644,
-      uid: 0,
-      gid: 0,
-      mtime: { sec: 1, nsec: 0 },
-      size: content.length,
-    } as const;
-    sink.entry({ ...entry, path: name as ByteString });
+    sink.entry(treeEntry(name, "file", { size: content.length }));
     sink.data(Buffer.from(content));
   };
 }

@@ -9,12 +9,10 @@ import { createInstance, filesOf } from "../../../src/instance/store.js";
 import { openImageStore } from "../../../src/oci/store.js";
 import { ensureRootDisks } from "../../../src/rootfs/disks.js";
 import { openHome } from "../../../src/support/home.js";
-import type { TreeEntry } from "../../../src/support/tree.js";
 import { type AegisUnderTest, aegisUnderTest } from "../../helpers/aegis-cli.js";
 import { instanceConfig } from "../../helpers/instance-config.js";
 import { checkFilesystem, mountImage } from "../../helpers/kernel-mounts.js";
-import { bytePath } from "../../helpers/memory-tree.js";
-import { hostTreeLines } from "../../helpers/tree-lines.js";
+import { hostTreeLines, treeEntry } from "../../helpers/tree-lines.js";
 
 const run = promisify(execFile);
 let aegis: AegisUnderTest;
@@ -51,13 +49,9 @@ async function instanceOnDisk(): Promise<void> {
     await createInstance(home, config);
     await using disk = await open(filesOf(home, config.id).disk, "wx");
     await using writer = createExt4Writer({ fd: disk.fd }, { uuid: randomBytes(16), sizeBytes: 64 << 20 });
-    const entry = (name: string, shape: Partial<TreeEntry> = {}): TreeEntry => ({
-      ...{ path: bytePath(name), type: "directory", mode: 0o755, uid: 0, gid: 0, mtime: { sec: 5, nsec: 0 }, size: 0 },
-      ...shape,
-    });
-    for (const name of ["upper", "work", "upper/bin", "upper/made"]) writer.entry(entry(name));
-    writer.entry(entry("upper/bin/wget", { type: "char", mode: 0, devMajor: 0, devMinor: 0 }));
-    writer.entry(entry("upper/made/here", { type: "file", size: 3, mode: 0o600, uid: 1000 }));
+    for (const name of ["upper", "work", "upper/bin", "upper/made"]) writer.entry(treeEntry(name, "directory"));
+    writer.entry(treeEntry("upper/bin/wget", "char", { mode: 0, devMajor: 0, devMinor: 0 }));
+    writer.entry(treeEntry("upper/made/here", "file", { size: 3, mode: 0o600, uid: 1000 }));
     writer.data(Buffer.from("hi\n"));
     await writer.finish();
   } finally {

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, mkdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import path from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -9,6 +9,7 @@ import { ensureRootDisks } from "../../../src/rootfs/disks.js";
 import { hostView } from "../../../src/rootfs/host-tree.js";
 import { pushTree } from "../../../src/rootfs/view.js";
 import { fsckComplaints, withMount } from "../../helpers/loop-mount.js";
+import { bytePath } from "../../helpers/memory-tree.js";
 import { openTestStore, type TestStore } from "../../helpers/stored-layers.js";
 import { hostTreeLines } from "../../helpers/tree-lines.js";
 
@@ -51,3 +52,15 @@ it("a tree that npm installed is on the disk as it was on the host, and the disk
   vi.stubEnv("TZ", "Pacific/Kiritimati");
   expect(await hashOf(await assemble())).toBe(digest);
 }, 900_000);
+
+it("a directory of the host with an attribute whose name is no text is refused, not altered", async () => {
+  const directory = path.join(test.home.tmp, "host");
+  mkdirSync(directory);
+  const set = (name: string) =>
+    execFileSync("sh", ["-c", `touch "$0/file" && setfattr -n "user.$(printf '${name}')" -v 1 "$0/file"`, directory]);
+  const names = async () => [...((await hostView(directory).lookup(bytePath("file")))!.entry.xattrs?.keys() ?? [])];
+  set("\\303\\244");
+  expect(await names()).toEqual(["user.\xc3\xa4"]);
+  set("\\377");
+  await expect(names()).rejects.toMatchObject({ code: "XATTR_NAME" });
+});

@@ -76,7 +76,10 @@ const entries: fc.Arbitrary<Recorded> = fc
     nsec: fc.integer({ min: 0, max: 999_999_999 }),
     link: paths,
     content: fc.uint8Array({ maxLength: 1500 }),
-    xattrs: fc.dictionary(fc.constantFrom("user.a", "security.capability", "user.ü"), fc.uint8Array({ maxLength: 60 })),
+    xattrs: fc.dictionary(
+      fc.constantFrom("user.a", "security.capability", "user.ü", "user.\xff\xfe"),
+      fc.uint8Array({ maxLength: 60 }),
+    ),
   })
   .filter((it) => it.link !== it.path)
   .map((it) => {
@@ -193,6 +196,7 @@ describe("the decoder", () => {
       pax(
         ["SCHILY.xattr.security.capability", "\x01\0\n=\xff"],
         ["LIBARCHIVE.xattr.user.a%20b", "AAE="],
+        ["LIBARCHIVE.xattr.user.%ff", "Ag=="],
         ["mtime", "-1.25"],
         ["uid", "4294967295"],
       ),
@@ -203,6 +207,7 @@ describe("the decoder", () => {
     expect(it.uid).toBe(4_294_967_295);
     expect(it.xattrs?.get("security.capability")).toEqual(Uint8Array.from([1, 0, 10, 61, 255]));
     expect(it.xattrs?.get("user.a b")).toEqual(Uint8Array.from([0, 1]));
+    expect(it.xattrs?.get("user.\xff")).toEqual(Uint8Array.from([2]));
   });
 
   test("reads GNU long names and base-256 numbers", () => {

@@ -8,6 +8,7 @@ import { createWritableDisk } from "../../../src/rootfs/writable.js";
 import type { Layer } from "../../helpers/layer-stacks.js";
 import { bytePath } from "../../helpers/memory-tree.js";
 import { openTestStore, type TestStore } from "../../helpers/stored-layers.js";
+import { treeEntry } from "../../helpers/tree-lines.js";
 
 let test: TestStore;
 beforeEach(async () => {
@@ -15,19 +16,11 @@ beforeEach(async () => {
 });
 afterEach(async () => await test[Symbol.asyncDispose]());
 
-function files(contents: Readonly<Record<string, string>>): Layer {
-  return Object.entries(contents).map(([name, content]) => {
-    const entry = {
-      type: "file",
-      mode: 0o644,
-      uid: 0,
-      gid: 0,
-      mtime: { sec: 1, nsec: 0 },
-      size: content.length,
-    } as const;
-    return { entry: { ...entry, path: bytePath(name) }, content };
-  });
-}
+const files = (contents: Readonly<Record<string, string>>): Layer =>
+  Object.entries(contents).map(([name, content]) => ({
+    entry: treeEntry(bytePath(name), "file", { size: content.length }),
+    content,
+  }));
 
 const kinds = (disks: RootDisks) => disks.lowers.map(({ kind }) => kind);
 const noise = (bytes: number) =>
@@ -60,8 +53,7 @@ describe("where the base ends and the delta begins", () => {
       [
         files({ a: "1" }),
         async (sink) => {
-          const entry = { type: "file", mode: 0o644, uid: 0, gid: 0, mtime: { sec: 1, nsec: 0 } } as const;
-          sink.entry({ ...entry, path: bytePath("big"), size: 66 << 20 });
+          sink.entry(treeEntry("big", "file", { size: 66 << 20 }));
           const chunk = Buffer.from(noise(1 << 20));
           for (let i = 0; i < 66; i++) sink.data(chunk);
         },
