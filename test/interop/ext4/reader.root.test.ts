@@ -5,6 +5,7 @@ import {
   copyFileSync,
   fsyncSync,
   linkSync,
+  lstatSync,
   mkdirSync,
   openSync,
   renameSync,
@@ -49,6 +50,13 @@ function makeImage(file: string, options: readonly string[]): void {
 const set = (name: string, value: string, file: string) =>
   execFileSync("setfattr", ["-h", "-n", name, "-v", value, file]);
 
+/** The name of a socket stays when its process is killed. */
+function bindSocket(file: string): void {
+  const listen = 'require("net").createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))';
+  spawnSync(process.execPath, ["-e", listen, file]);
+  expect(lstatSync(file).isSocket()).toBe(true);
+}
+
 /** Some of everything. */
 function populate(root: string): void {
   mkdirSync(`${root}/dir`);
@@ -70,11 +78,7 @@ function populate(root: string): void {
   execFileSync("mknod", [`${root}/device`, "b", "259", "70000"]);
   execFileSync("mkfifo", [`${root}/fifo`]);
   // A socket, which is nobody's content, and an attribute whose name is no text.
-  execFileSync("python3", [
-    "-c",
-    "import socket,sys;socket.socket(socket.AF_UNIX).bind(sys.argv[1])",
-    `${root}/socket`,
-  ]);
+  bindSocket(`${root}/socket`);
   execFileSync("sh", ["-c", `setfattr -n "user.$(printf '\\377\\200')" -v bytes ${root}/tiny`]);
   set("user.short", "value", `${root}/tiny`);
   set("user.long", "v".repeat(700), `${root}/tiny`);

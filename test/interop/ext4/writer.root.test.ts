@@ -30,6 +30,14 @@ function optimiseDirectories(image: string): void {
   if (status !== 0 && status !== 1) throw new Error(stdout);
 }
 
+/** What dumpe2fs says of an image, by the words before the colon. */
+function superblockFacts(image: string): Map<string, string> {
+  const text = execFileSync("dumpe2fs", ["-h", image], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+  return new Map(
+    text.split("\n").map((line) => (/^([^:]+):\s*(.*?)\s*$/.exec(line)?.slice(1) as [string, string]) ?? ["", ""]),
+  );
+}
+
 /** The names of a hashed directory in the order of its index, which has to be that of the hashes. */
 function hashedNames(image: string, directory: string): string[] {
   const dump = execFileSync("debugfs", ["-R", `htree_dump ${directory}`, image], {
@@ -119,6 +127,43 @@ describe("what the writer writes", () => {
       const lines = await imageLines(image);
       expect(lines).toHaveLength(1502);
       expect(await withMount(image, (root) => hostTreeLines(root, withoutLostFound))).toEqual(lines);
+    });
+  });
+
+  it("is to dumpe2fs what it was asked to be, with the features and the journal that mke2fs would give it", async () => {
+    await withScratch(async (scratch) => {
+      const image = path.join(scratch, "facts.img");
+      await writeImage(
+        image,
+        (writer) => {
+          for (let i = 0; i < 100; i++) writer.entry(treeEntry(`f${i}`, "file"));
+        },
+        { headroomBytes: 300 << 20, label: "of aegis", hashSeed: Buffer.alloc(16, 0xab), timestamp: 1_700_000_000 },
+      );
+      const reference = path.join(scratch, "mke2fs.img");
+      execFileSync("mke2fs", ["-q", "-t", "ext4", "-b", "4096", reference, "300M"], { stdio: "pipe" });
+      const [ours, theirs] = [superblockFacts(image), superblockFacts(reference)];
+      const features = (facts: Map<string, string>) => facts.get("Filesystem features")!.split(" ");
+      expect(features(ours).filter((name) => !features(theirs).includes(name))).toEqual(["meta_bg"]);
+      expect(features(theirs).filter((name) => !features(ours).includes(name))).toEqual(
+        expect.arrayContaining(["resize_inode"]),
+      );
+      expect(features(ours)).toEqual(
+        expect.arrayContaining(["has_journal", "dir_index", "extent", "64bit", "flex_bg", "metadata_csum"]),
+      );
+      for (const name of ["Total journal size", "Inode size", "Checksum type", "Default mount options"]) {
+        expect([name, ours.get(name)]).toEqual([name, theirs.get(name)]);
+      }
+      const uuid = "00112233-4455-6677-8899-aabbccddeeff";
+      expect(Object.fromEntries(ours)).toMatchObject({
+        "Filesystem volume name": "of aegis",
+        "Filesystem UUID": uuid,
+        "Directory Hash Seed": "abababab-abab-abab-abab-abababababab",
+        "Filesystem state": "clean",
+      });
+      // But for what the groups in it keep for themselves.
+      expect(Number(ours.get("Free blocks"))).toBeGreaterThan(((300 << 20) / 4096) * 0.999);
+      expect(Number(ours.get("Free inodes"))).toBeGreaterThanOrEqual((300 << 20) / 16384);
     });
   });
 

@@ -79,6 +79,21 @@ describe("where the base ends and the delta begins", () => {
   });
 });
 
+describe("assembling", () => {
+  it("asks nothing of the host for each file", async () => {
+    const many = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`d${i % 100}/f${i}`, `content of ${i}`]));
+    const image = await test.image([files(many)]);
+    const calls = async () => {
+      const text = await readFile("/proc/self/io", "utf8");
+      return [...text.matchAll(/^sysc[rw]: (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0);
+    };
+    const before = await calls();
+    await ensureRootDisks(test.home, test.store, image);
+    // Reads and writes, those by which threads wake each other included, for 80 MB.
+    expect((await calls()) - before).toBeLessThan(4000);
+  });
+});
+
 describe("layers that are still being downloaded", () => {
   it("are waited for one by one: those below are merged meanwhile", async () => {
     const image = await test.image([files({ a: "1" }), files({ b: "2" })]);
