@@ -106,7 +106,9 @@ export class Finisher {
   #journalBackup(journalBlocks: number): Uint8Array | undefined {
     if (journalBlocks === 0) return undefined;
     const out = Buffer.alloc(68);
-    encodeRootExtents(this.parts.inodes.extents(JOURNAL_INODE), out, 0);
+    const tree = this.#trees.get(JOURNAL_INODE);
+    if (tree) tree.root.copy(out);
+    else encodeRootExtents(this.parts.inodes.extents(JOURNAL_INODE), out, 0);
     const size = journalBlocks * BLOCK_SIZE;
     out.writeUInt32LE(Math.floor(size / 2 ** 32), INLINE_SIZE);
     out.writeUInt32LE(size % 2 ** 32, INLINE_SIZE + 4);

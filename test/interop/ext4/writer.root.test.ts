@@ -204,6 +204,18 @@ describe("what the writer writes", () => {
     });
   });
 
+  it("gives a filesystem of a terabyte a journal of many extents, which the kernel takes", async () => {
+    await withScratch(async (scratch) => {
+      const image = path.join(scratch, "terabyte.img");
+      await writeImage(image, (writer) => writer.entry(treeEntry("upper", "directory")), { sizeBytes: 2 ** 40 });
+      expect(superblockFacts(image).get("Total journal size")).toBe("1024M");
+      expect(fsckComplaints(image)).toBe("");
+      await withMount(image, (root) => writeFileSync(`${root}/upper/file`, "x"), "rw");
+      expect(await imageLines(image)).toHaveLength(3);
+      expect(statSync(image).blocks * 512).toBeLessThan(16 << 20);
+    });
+  });
+
   it("keeps holes as holes, and files of many extents and beyond 4 GiB in their place", async () => {
     await withScratch(async (scratch) => {
       const image = path.join(scratch, "sparse.img");
