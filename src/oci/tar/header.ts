@@ -21,8 +21,7 @@ export function readHeader(block: Buffer, position: number): RawHeader {
     throw corrupt(position, "a header's checksum does not match");
   const size = readNumber(block, fields.size);
   if (size === undefined || size < 0) throw corrupt(position, "a header's size is not a number");
-  const magic = block.toString("latin1", 257, 265);
-  return { type: String.fromCharCode(block[156]!), size, block, isGnu: magic === "ustar  \0" };
+  return { type: String.fromCharCode(block[156]!), size, block, isGnu: holds(block, 257, "ustar  \0") };
 }
 
 /** Headers that stand before the entry they belong to. */
@@ -86,8 +85,9 @@ function joinEntry(
   const paxSize = nonEmpty(pax, "size");
   const bodySize = paxSize === undefined ? header.size : parseCount(paxSize);
   const hasBody = declared === "file" || header.type === typeFlags.gnuDumpDir;
-  const link = longLink ?? nonEmpty(pax, "linkpath") ?? readText(block, fields.linkName);
-  const isDevice = type === "char" || type === "block";
+  const link = () => longLink ?? nonEmpty(pax, "linkpath") ?? readText(block, fields.linkName);
+  const { devMajor, devMinor } = type === "char" || type === "block" ? device(block) : noDevice;
+  // Always of one shape: everything that looks at entries is faster for it.
   const entry: TreeEntry = {
     path,
     type,
@@ -96,21 +96,33 @@ function joinEntry(
     gid: owner(pax, "gid", block, fields.gid),
     mtime: modified(pax, block),
     size: type === "file" ? (sparse?.realSize ?? oldRealSize(header) ?? bodySize) : 0,
-    ...(type === "symlink" ? { linkTarget: checkSymlinkTarget(link) } : {}),
-    ...(type === "hardlink" ? { linkTarget: hardlinkTarget(link, path, climbing) } : {}),
-    ...(isDevice ? device(block) : {}),
-    ...(pax && pax.xattrs.size > 0 ? { xattrs: pax.xattrs } : {}),
+    linkTarget:
+      type === "symlink"
+        ? checkSymlinkTarget(link())
+        : type === "hardlink"
+          ? hardlinkTarget(link(), path, climbing)
+          : undefined,
+    devMajor,
+    devMinor,
+    xattrs: pax && pax.xattrs.size > 0 ? pax.xattrs : undefined,
   };
   return { entry, stored: hasBody ? bodySize : 0, sparse };
 }
 
 function headerPath({ block, isGnu }: RawHeader): ByteString {
   const name = readText(block, fields.name);
-  if (isGnu || block.toString("latin1", 257, 262) !== "ustar") return name;
-  const isStar = block.toString("latin1", 508, 512) === "tar\0";
+  if (isGnu || !holds(block, 257, "ustar")) return name;
+  const isStar = holds(block, 508, "tar\0");
   const prefix = readText(block, isStar ? [fields.prefix[0], 131] : fields.prefix);
   return prefix === "" ? name : (`${prefix}/${name}` as ByteString);
 }
+
+function holds(block: Uint8Array, at: number, text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (block[at + i] !== text.charCodeAt(i)) return false;
+  return true;
+}
+
+const noDevice = { devMajor: undefined, devMinor: undefined };
 
 const nonEmpty = (pax: PaxRecords | undefined, key: string): ByteString | undefined =>
   pax?.values.get(key) || undefined;

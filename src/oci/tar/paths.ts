@@ -15,11 +15,14 @@ export type Climbing = "stop" | "refuse";
  */
 export function normalisePath(raw: ByteString, climbing: Climbing): ByteString {
   if (raw.includes("\0")) throw new Error("a name contains a NUL");
-  const path = isNormal(raw) ? raw : (clean(raw, climbing) as ByteString);
+  // GNU tar writes `./` before everything below the directory that it was given.
+  const bare = raw.startsWith("./") ? (raw.slice(2) as ByteString) : raw;
+  const path = isNormal(bare) ? bare : (clean(raw, climbing) as ByteString);
   if (path.length > maxPath) throw new Error("a path is longer than 4095 bytes");
+  if (path.length <= maxName) return path;
   for (let at = 0; at < path.length; ) {
-    const slash = path.indexOf("/", at);
-    const end = slash < 0 ? path.length : slash;
+    const found = path.indexOf("/", at);
+    const end = found < 0 ? path.length : found;
     if (end - at > maxName) throw new Error("a name is longer than 255 bytes");
     at = end + 1;
   }
@@ -34,7 +37,20 @@ export function checkSymlinkTarget(target: ByteString): ByteString {
   return target;
 }
 
-const isNormal = (path: string): boolean => path !== "" && !/^\/|\/$|\/\/|(?:^|\/)\.\.?(?:\/|$)/.test(path);
+/** Neither empty nor with an empty, `.` or `..` component. */
+function isNormal(path: string): boolean {
+  let start = 0;
+  for (let at = 0; at <= path.length; at++) {
+    if (at < path.length && path.charCodeAt(at) !== slash) continue;
+    const length = at - start;
+    if (length === 0 || (path.charCodeAt(start) === dot && length === 1)) return false;
+    if (length === 2 && path.charCodeAt(start) === dot && path.charCodeAt(start + 1) === dot) return false;
+    start = at + 1;
+  }
+  return true;
+}
+
+const [slash, dot] = [0x2f, 0x2e];
 
 function clean(path: string, climbing: Climbing): string {
   const parts: string[] = [];

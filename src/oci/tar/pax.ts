@@ -25,12 +25,13 @@ export function parsePax(body: Buffer): PaxRecords {
   for (let at = 0; at < body.length; ) {
     // GNU tar pads the last record's block with NULs that its size counts when a header was edited in place.
     if (body[at] === 0) break;
-    const blank = body.indexOf(0x20, at);
-    const digits = blank < 0 ? "" : body.toString("latin1", at, blank);
-    const length = /^\d{1,9}$/.test(digits) ? Number(digits) : 0;
+    let blank = at;
+    let length = 0;
+    for (; isDigit(body[blank]) && blank - at < 9; blank++) length = length * 10 + body[blank]! - zero;
     const end = at + length;
-    const equals = body.indexOf(0x3d, blank + 1);
-    if (length < 5 || end > body.length || body[end - 1] !== 0x0a || equals < 0 || equals >= end - 1) {
+    let equals = blank + 1;
+    while (equals < end && body[equals] !== 0x3d) equals++;
+    if (body[blank] !== 0x20 || length < 5 || end > body.length || body[end - 1] !== 0x0a || equals >= end - 1) {
       throw new Error("an extended header has a broken record");
     }
     addRecord(body.toString("latin1", blank + 1, equals), body.subarray(equals + 1, end - 1), values, xattrs, sparse);
@@ -38,6 +39,9 @@ export function parsePax(body: Buffer): PaxRecords {
   }
   return { values, xattrs, sparse };
 }
+
+const zero = 0x30;
+const isDigit = (byte: number | undefined): boolean => byte !== undefined && byte >= zero && byte <= 0x39;
 
 function addRecord(
   key: string,
@@ -72,11 +76,22 @@ export function parseCount(text: string): number {
 
 /** `1700000000.123456789`, also negative; digits beyond the nanosecond are dropped. */
 export function parsePaxTime(text: string): Timespec {
-  const match = /^(-?)(\d{1,15})(?:\.(\d*))?$/.exec(text);
-  if (!match) throw new Error(`"${text.slice(0, 40)}" is not a time`);
-  const sec = Number(match[2]);
-  const nsec = Number((match[3] ?? "").slice(0, 9).padEnd(9, "0"));
-  if (match[1] === "") return { sec, nsec };
+  const negative = text.startsWith("-");
+  let at = negative ? 1 : 0;
+  const first = at;
+  let sec = 0;
+  for (; isDigit(text.charCodeAt(at)) && at - first < 15; at++) sec = sec * 10 + text.charCodeAt(at) - zero;
+  let nsec = 0;
+  let isTime = at > first;
+  if (at < text.length) {
+    isTime &&= text[at++] === ".";
+    for (let digit = 0; digit < 9; digit++) {
+      nsec = nsec * 10 + (at + digit < text.length ? text.charCodeAt(at + digit) - zero : 0);
+    }
+    for (; at < text.length; at++) isTime &&= isDigit(text.charCodeAt(at));
+  }
+  if (!isTime) throw new Error(`"${text.slice(0, 40)}" is not a time`);
+  if (!negative) return { sec, nsec };
   return nsec === 0 ? { sec: sec === 0 ? 0 : -sec, nsec: 0 } : { sec: -sec - 1, nsec: 1_000_000_000 - nsec };
 }
 
