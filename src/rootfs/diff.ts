@@ -100,8 +100,9 @@ export async function* changesOf(upper: TreeView, lower: TreeView, options: Diff
     if (!told && differs) yield change;
   }
 
-  async function sameFile(path: ByteString, { entry, links }: ViewNode, old: ViewNode): Promise<boolean> {
-    if (links > 1 || old.links > 1 || !sameEntry(entry, old.entry)) return false;
+  /** One more name alone doesn't change a file; the new name is a file of its own then, as in the reference's layers. */
+  async function sameFile(path: ByteString, { entry }: ViewNode, old: ViewNode): Promise<boolean> {
+    if (!sameEntry(entry, old.entry)) return false;
     // Whoever keeps nanoseconds would have changed them with the content.
     if (entry.type !== "file" || entry.size === 0 || entry.mtime.nsec !== 0) return true;
     return (await contentHash(upper, path)) === (await contentHash(lower, path));

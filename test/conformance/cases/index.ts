@@ -37,10 +37,8 @@ export const decided: Readonly<Record<string, string>> = {
   "COPY [b-a]": "a reversed range matches nothing, as in filepath.Match; the reference fails in rewriting it",
   "an exception and the directory again":
     "both have the files, which is what is asked here; the reference has lost what was in them",
-  "a third name for a linked file in the next step": "all names stay one file; the reference's layer makes them two",
   "time of a parent after a change of content":
     "a directory's new time alone is in no layer of either, and the next step sees layers; the reference's sees what it wrote itself",
-  "a hard link to a file below": "both names stay one file; the reference's layer makes them two",
   "a named directory is a base":
     "the layer of a context has a line of history in its place; the reference adds one at the end, about the last step",
   "a named directory is a base under its whole name":
