@@ -112,7 +112,11 @@ export function openExt4(source: { readonly fd: number } | RandomAccessSource, o
     readdir: (directory) => readDirectory(fs, directory),
     read: (file, offset, length) => readRange(fs, file, offset, length),
     segments: (file) => segments(fs, file),
-    content: (file) => pieces(fs, file, Buffer.allocUnsafeSlow(1 << 20)),
+    // No larger than the file: a step that writes many small ones would fill the memory with buffers.
+    content: (file) => {
+      const blocks = Math.max(1, Math.ceil(file.size / fs.blockSize));
+      return pieces(fs, file, Buffer.allocUnsafeSlow(Math.min(1 << 20, blocks * fs.blockSize)));
+    },
     symlinkTarget: target,
     xattrs: (inode) => xattrsOf(fs, inode),
     async walk(root, sink, walkOptions = {}) {

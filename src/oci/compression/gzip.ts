@@ -42,7 +42,7 @@ export function createGzip(write: (chunk: Uint8Array) => void, level = 6): Compr
     total = (total + filled) % 2 ** 32;
     const dictionary = window;
     window = bytes.subarray(Math.max(0, filled - windowLength));
-    block = Buffer.allocUnsafe(blockLength);
+    if (!last) block = Buffer.allocUnsafe(blockLength);
     filled = 0;
     inFlight++;
     const finishFlush = last ? zlib.constants.Z_FINISH : zlib.constants.Z_SYNC_FLUSH;

@@ -97,11 +97,11 @@ export function createBlob(root: string, pin: (digest: Digest) => Promise<void>,
   let tail: Promise<void> = Promise.resolve();
   let done = false;
 
-  function flush(): void {
+  function flush(last = false): void {
     if (filled === 0) return;
     const bytes = buffer.subarray(0, filled);
     hash.update(bytes);
-    buffer = Buffer.allocUnsafe(bufferSize);
+    if (!last) buffer = Buffer.allocUnsafe(bufferSize);
     filled = 0;
     queued++;
     tail = tail
@@ -144,7 +144,7 @@ export function createBlob(root: string, pin: (digest: Digest) => Promise<void>,
     drain: () => (failure || queued >= maxQueued ? settle() : undefined),
     async commit(expected = {}) {
       try {
-        flush();
+        flush(true);
         await settle();
         const digest = `sha256:${hash.digest("hex")}` as Digest;
         checkIdentity({ digest, size }, expected);
