@@ -17,6 +17,8 @@ export interface WritableDiskOptions {
   /** What it will lie over, as disks or opened already: the root directory takes its attributes from there. */
   readonly disks?: RootDisks | undefined;
   readonly over?: Pick<TreeView, "lookup"> | undefined;
+  /** Of one build step alone: nothing that happens to the machine makes it worth reading again. */
+  readonly passing?: boolean | undefined;
   /** The root directory's time where what lies below has none. */
   readonly mtime?: Timespec | undefined;
 }
@@ -39,7 +41,8 @@ export async function createWritableDisk(file: string, options: WritableDiskOpti
   await replaceFile(
     file,
     async ({ fd }) => {
-      await using writer = createExt4Writer({ fd }, { uuid: options.uuid, sizeBytes: options.sizeBytes });
+      const { uuid, sizeBytes, passing = false } = options;
+      await using writer = createExt4Writer({ fd }, { uuid, sizeBytes, journal: !passing });
       writer.entry({ ...root, path: writableLayout.upper });
       // Every ext4 disk has this directory, an image has not: it must not show in the guest.
       if (!hasLostFound) writer.entry(whiteoutDevice(`${writableLayout.upper}/${lostFound}` as ByteString));
@@ -47,7 +50,7 @@ export async function createWritableDisk(file: string, options: WritableDiskOpti
       writer.entry({ ...plain, mode: 0o700, path: writableLayout.volumes });
       await writer.finish();
     },
-    { tmpDir: path.dirname(file) },
+    { tmpDir: path.dirname(file), durable: options.passing !== true },
   );
 }
 

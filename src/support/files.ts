@@ -4,23 +4,31 @@ import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from "nod
 import path from "node:path";
 import { hasErrno } from "./errors.js";
 
+export interface ReplaceOptions {
+  readonly mode?: number;
+  readonly tmpDir?: string;
+  /** False where whoever reads it notices, and does without, when a power cut took the content or the file. */
+  readonly durable?: boolean;
+}
+
 /** Replaces `target` with what `fill` writes; on failure nothing is left and the old content stays. */
 export async function replaceFile(
   target: string,
   fill: string | Uint8Array | ((file: FileHandle) => Promise<void>),
-  options: { readonly mode?: number; readonly tmpDir?: string } = {},
+  options: ReplaceOptions = {},
 ): Promise<void> {
+  const { durable = true } = options;
   const temporary = temporaryPath(options.tmpDir ?? path.dirname(target), path.basename(target));
   try {
     const file = await open(temporary, "wx", options.mode ?? 0o600);
     try {
       if (typeof fill === "function") await fill(file);
       else await file.writeFile(fill);
-      await file.sync();
+      if (durable) await file.sync();
     } finally {
       await file.close();
     }
-    await publish(temporary, target);
+    await (durable ? publish(temporary, target) : rename(temporary, target));
   } catch (error) {
     await rm(temporary, { force: true });
     throw error;

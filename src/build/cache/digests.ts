@@ -72,7 +72,7 @@ export class ContextDigests {
       parts.push(name, record);
     }
     await mkdir(path.dirname(this.#file), { recursive: true, mode: 0o700 });
-    await replaceFile(this.#file, Buffer.from(parts.join("\0"), "latin1"));
+    await replaceFile(this.#file, Buffer.from(parts.join("\0"), "latin1"), { durable: false });
     this.#fresh.clear();
   }
 

@@ -1,6 +1,7 @@
 /**
  * Steps that have been done: `$AEGIS_HOME/cache/steps/<aa>/<key>` says which layer a step made, and when. A record counts
- * only while its layer's blob is in the store. Records are written once, whole, and never changed.
+ * only while its layer's blob is in the store. Records are written once, whole, and never changed; what a power cut leaves of
+ * one is told from a record and done without.
  */
 import { mkdir, readdir } from "node:fs/promises";
 import path from "node:path";
@@ -9,7 +10,7 @@ import { hasErrno } from "../../support/errors.js";
 import { readIfThere, replaceFile } from "../../support/files.js";
 import type { AegisHome } from "../../support/home.js";
 import { acquireLock, type HeldLock } from "../../support/locks.js";
-import type { LayerRef } from "../steps/step.js";
+import { keyOf, type LayerRef } from "../steps/step.js";
 
 export interface StepRecord {
   readonly layer: LayerRef;
@@ -42,10 +43,18 @@ export function openStepCache(
       await write(fileOf("steps", key), JSON.stringify(record));
     },
     lock: (key) => acquireLock(path.join(home.locks, "steps", key)),
-    recall: (key) => readIfThere(fileOf("facts", key)),
-    remember: (key, fact) => write(fileOf("facts", key), fact),
+    async recall(key) {
+      const text = await readIfThere(fileOf("facts", key));
+      const fact = text?.slice(sealLength);
+      return fact !== undefined && text === sealed(fact) ? fact : undefined;
+    },
+    remember: (key, fact) => write(fileOf("facts", key), sealed(fact)),
   };
 }
+
+/** A fact behind its own digest: one that a power cut garbled is unknown, not wrong. */
+const sealed = (fact: string): string => `${keyOf(fact).slice(0, sealLength - 1)} ${fact}`;
+const sealLength = 17;
 
 /** Blobs that recorded steps lead to: what garbage collection must leave for the next build. */
 export async function cachedLayers(home: Pick<AegisHome, "cache">): Promise<readonly Digest[]> {
@@ -62,7 +71,8 @@ export async function cachedLayers(home: Pick<AegisHome, "cache">): Promise<read
 
 async function write(file: string, text: string): Promise<void> {
   await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-  await replaceFile(file, text);
+  // Waiting for the disk with every record would take a good part of a short build.
+  await replaceFile(file, text, { durable: false });
 }
 
 /** A record that can't be read is a miss: the step is done again and its record replaced. */

@@ -99,6 +99,8 @@ async function execute(
     sizeBytes: scratchSize,
     uuid: randomBytes(16),
     over: await roots.diskContents(),
+    // A machine's kernel may be gone before it has written everything; containers are on this one.
+    passing: executor.name === "container",
     mtime: { sec: input.epoch ?? Math.floor(Date.now() / 1000), nsec: 0 },
   });
   const mounts: RunMountSpec[] = [];
