@@ -65,7 +65,6 @@ async function written(request: RunRequest, options: ScriptOptions, parts: Parts
   const config = runcConfig(request, {
     rootfs: path.join(work, "root"),
     available: options.capabilities,
-    dev: request.privileged ? "/dev" : path.join(work, "dev"),
     binds: parts.binds,
     createHook: options.slirp4netns === undefined ? undefined : path.join(work, "network.sh"),
   });
@@ -79,7 +78,7 @@ async function written(request: RunRequest, options: ScriptOptions, parts: Parts
 
 async function layOut(request: RunRequest, options: ScriptOptions): Promise<void> {
   const at = (...names: string[]) => path.join(options.work, ...names);
-  const names = ["root", "scratch", "stubs", "dev", "private", ...request.lowers.map((_, i) => `lower${i}`)];
+  const names = ["root", "scratch", "stubs", "private", ...request.lowers.map((_, i) => `lower${i}`)];
   for (const name of names) await mkdir(at(name), { mode: 0o755 });
   for (const point of request.mountPoints) {
     const target = at("stubs", point.path);
@@ -175,7 +174,6 @@ function text(request: RunRequest, { work, runc }: ScriptOptions, parts: Parts):
     // The disk holds one step's work and is thrown away: nothing is gained by flushing it to the platter.
     `mount -o loop,noatime,nobarrier${nodev} ${quote(request.scratch)} scratch`,
     `mount -t overlay -o lowerdir=${overlay},upperdir=scratch/upper,workdir=scratch/work,redirect_dir=off,metacopy=off${nodev} overlay root`,
-    ...(request.privileged ? [] : devices),
     ...parts.mounts,
     "exec 0</dev/null",
     "set +e",
@@ -186,14 +184,6 @@ function text(request: RunRequest, { work, runc }: ScriptOptions, parts: Parts):
   ];
   return `${lines.join("\n")}\n`;
 }
-
-/** A /dev that works without letting the step open device nodes that it makes itself. */
-const devices = [
-  "mount -t tmpfs -o nosuid,nodev,mode=755,size=64m dev dev",
-  "for name in null zero full random urandom tty; do : > dev/$name; mount --bind /dev/$name dev/$name; done",
-  "ln -s /proc/self/fd dev/fd; ln -s /proc/self/fd/0 dev/stdin; ln -s /proc/self/fd/1 dev/stdout",
-  "ln -s /proc/self/fd/2 dev/stderr; ln -s pts/ptmx dev/ptmx; mkdir dev/pts dev/mqueue; mkdir -m 1777 dev/shm",
-];
 
 /** Runs on the host's side while the container's network namespace is still empty; its standard input names the process. */
 function networkHook(work: string, slirp4netns: string): string {

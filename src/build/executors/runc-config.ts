@@ -50,8 +50,6 @@ export interface RuncOptions {
   readonly rootfs: string;
   /** Capabilities that this process has itself; never more are asked for. */
   readonly available: ReadonlySet<string>;
-  /** What becomes /dev: a directory of the host. */
-  readonly dev: string;
   /** Bind mounts: host path, path in the container, options. */
   readonly binds: readonly { readonly source: string; readonly target: string; readonly options: readonly string[] }[];
   readonly createHook?: string | undefined;
@@ -127,7 +125,9 @@ function mounts(request: RunRequest, options: RuncOptions): readonly Mount[] {
   }));
   return [
     { destination: "/proc", type: "proc", source: "proc", options: guarded },
-    { destination: "/dev", type: "bind", source: options.dev, options: ["rbind", "rw"] },
+    ...(request.privileged
+      ? [{ destination: "/dev", type: "bind", source: "/dev", options: ["rbind", "rw"] }]
+      : devices),
     {
       destination: "/dev/pts",
       type: "devpts",
@@ -145,3 +145,17 @@ function mounts(request: RunRequest, options: RuncOptions): readonly Mount[] {
     ...[...tmpfs, ...binds].sort((a, b) => (a.destination < b.destination ? -1 : 1)),
   ];
 }
+
+/**
+ * A /dev that works without letting the step open device nodes that it makes itself: the host's are bound over places where runc
+ * would make some, which that "nodev" then does not hold for.
+ */
+const devices: readonly Mount[] = [
+  { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "nodev", "mode=755", "size=64m"] },
+  ...["null", "zero", "full", "random", "urandom", "tty"].map((name) => ({
+    destination: `/dev/${name}`,
+    type: "bind",
+    source: `/dev/${name}`,
+    options: ["bind"],
+  })),
+];
