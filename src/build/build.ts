@@ -2,6 +2,7 @@
  * A build from request to image: reads the Dockerfile, builds the stages that the target needs, side by side where they
  * don't depend on each other, and stores the result.
  */
+import { setMaxListeners } from "node:events";
 import { existsSync } from "node:fs";
 import { parseDockerfile } from "../dockerfile/parser.js";
 import { baseStage, reachableStages } from "../dockerfile/stages.js";
@@ -131,7 +132,10 @@ class Session {
     this.#abort = failed;
     this.#trees = trees;
     const signals = [this.#abort.signal, ...(original.signal ? [original.signal] : [])];
-    const request: BuildRequest = { ...original, signal: AbortSignal.any(signals) };
+    const signal = AbortSignal.any(signals);
+    // Every step that runs listens; Node warns of a leak at eleven.
+    setMaxListeners(Number.POSITIVE_INFINITY, signal);
+    const request: BuildRequest = { ...original, signal };
     this.#bases = new BaseImages(request.platform);
     this.#environment = {
       request,
