@@ -56,7 +56,8 @@ class Lexer {
     private readonly lookup: Lookup,
     private readonly options: LexerOptions,
   ) {
-    this.chars = [...source];
+    // As in the reference, whose scanner takes it for the beginning of a file.
+    this.chars = [...source.replace(/^\ufeff/, "")];
     this.escape = options.escape ?? "\\";
   }
 
