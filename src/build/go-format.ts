@@ -8,10 +8,15 @@ export function goQuote(text: string): string {
     const named = namedEscapes[ch];
     if (named) out += named;
     else if (code < 0x20 || code === 0x7f) out += `\\x${code.toString(16).padStart(2, "0")}`;
-    else out += ch;
+    else if (printable.test(ch)) out += ch;
+    else if (code < 0x10000) out += `\\u${code.toString(16).padStart(4, "0")}`;
+    else out += `\\U${code.toString(16).padStart(8, "0")}`;
   }
   return `${out}"`;
 }
+
+/** `strconv.IsPrint` */
+const printable = /^[\p{L}\p{M}\p{N}\p{P}\p{S} ]$/u;
 
 const namedEscapes: Readonly<Record<string, string>> = {
   '"': '\\"',
@@ -28,9 +33,10 @@ const namedEscapes: Readonly<Record<string, string>> = {
 /** `%q` of a list of strings. */
 export const goQuoteList = (words: readonly string[]): string => `[${words.map(goQuote).join(" ")}]`;
 
-/** `%q` of a small number, which Go takes for a character. */
+/** `%q` of a number, which Go takes for a character. */
 export function goQuoteNumber(value: number): string {
-  const ch = String.fromCodePoint(value);
+  const isCharacter = value <= 0x10ffff && !(value >= 0xd800 && value <= 0xdfff);
+  const ch = isCharacter ? String.fromCodePoint(value) : "\ufffd";
   const inner = ch === "'" ? "\\'" : ch === '"' ? '"' : goQuote(ch).slice(1, -1);
   return `'${inner}'`;
 }
