@@ -1,8 +1,11 @@
 /** From a Dockerfile and what the command line says to what each stage starts from: values of the ARGs before the first FROM. */
+import { Fault, faultAt } from "../dockerfile/errors.js";
 import { expandFrom, expandInstruction } from "../dockerfile/expand.js";
 import { targetStage } from "../dockerfile/stages.js";
 import type { Dockerfile, Stage } from "../dockerfile/types.js";
 import { hostPlatform } from "../oci/platforms.js";
+import { parseReference } from "../oci/references.js";
+import { AegisError } from "../support/errors.js";
 import { lookupIn, platformArgs } from "./scope.js";
 import type { BuildRequest } from "./types.js";
 
@@ -15,11 +18,12 @@ export interface Plan {
   readonly imageOf: (stage: Stage) => { readonly image: string; readonly platform?: string };
 }
 
-/** @throws AegisError DOCKERFILE_TARGET, DOCKERFILE_EMPTY, DOCKERFILE_EXPANSION */
+/** @throws AegisError DOCKERFILE_TARGET, DOCKERFILE_EMPTY, DOCKERFILE_EXPANSION, DOCKERFILE_STAGE */
 export function planBuild(
   dockerfile: Dockerfile,
   request: Pick<BuildRequest, "platform" | "target" | "buildArgs">,
 ): Plan {
+  for (const stage of dockerfile.stages) checkName(stage, dockerfile);
   const target = targetStage(dockerfile, request.target);
   const platform = platformArgs(request.platform, hostPlatform(), target.name ?? "default");
   const globals: Record<string, string> = {};
@@ -41,4 +45,20 @@ export function planBuild(
     return found;
   };
   return { dockerfile, target, globals: { ...platform, ...globals }, imageOf };
+}
+
+/** A context may stand in for any stage, so a stage's name must be one that an image could have. */
+function checkName({ name, range }: Stage, { file }: Dockerfile): void {
+  if (name === undefined) return;
+  try {
+    parseReference(name);
+  } catch (error) {
+    if (!(error instanceof AegisError)) throw error;
+    const hint = "let it end with a letter or a digit, and put single dots or dashes between them";
+    throw faultAt(
+      file,
+      range,
+      new Fault(`invalid name for build stage: "${name}"`, { code: "DOCKERFILE_STAGE", hint, at: name }),
+    );
+  }
 }
