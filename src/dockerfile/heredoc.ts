@@ -15,7 +15,7 @@ const nothing = (): undefined => undefined;
 
 /** The mark that a raw word is, or undefined when it is none (`<<<`, `<<` alone, several words). */
 export function heredocMark(word: string): HeredocMark | undefined {
-  const match = /^(\d*)<<(-?)\s*([^<]+)$/.exec(word);
+  const match = /^(\d*)<<(-?)\s*([^<]*)$/.exec(word);
   if (!match) return undefined;
   const rest = match[3]!;
   const plain = lexWords(rest, nothing, { keepUnset: true });

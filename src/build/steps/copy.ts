@@ -22,7 +22,7 @@ import {
 import { digestSource, matchSources, type SourceView } from "../tree/sources.js";
 import { Spool } from "../tree/spool.js";
 import { resolveOwner } from "../tree/users.js";
-import { emptyView, resolvePath } from "../tree/view.js";
+import { cleanPath, emptyView, resolvePath } from "../tree/view.js";
 import { keyOf, type LayerStep } from "./step.js";
 
 export interface CopySource {
@@ -254,9 +254,10 @@ async function putHeredoc(
   destination: string,
   options: CopyOptions,
 ): Promise<void> {
+  const name = fileName(heredoc);
   const target = await ensureDestination(changes, destination, options);
   const present = await changes.lstat(target);
-  const path = present?.type === "directory" ? joinPath(target, encodeText(heredoc.name)) : target;
+  const path = present?.type === "directory" ? joinPath(target, name) : target;
   const bytes = Buffer.from(heredoc.content);
   changes.put(path, {
     node: {
@@ -268,5 +269,14 @@ async function putHeredoc(
       size: bytes.length,
     },
     content: { kind: "bytes", bytes },
+  });
+}
+
+/** The reference makes the file in an empty tree and copies it from there: `../x` is `x`, and there are no directories. */
+function fileName({ name }: Heredoc): ByteString {
+  const path = cleanPath(encodeText(name));
+  if (path !== "" && !path.includes("/")) return path;
+  throw new AegisError("HEREDOC_NAME", `the here-document ${name} can not be a file of that name`, {
+    hint: "say in the destination where the file belongs, and call the here-document as its file",
   });
 }
