@@ -171,7 +171,7 @@ class StageBuilder {
     const { path: written } = instruction;
     const path = written.startsWith("/") ? written : joinWorkdir(this.draft.config.WorkingDir || "/", written);
     this.draft = { ...this.draft, config: { ...this.draft.config, WorkingDir: path } };
-    if (joinWorkdir("/", path) === "/") {
+    if (path === "/") {
       this.draft = withConfig(this.draft, {}, `WORKDIR ${path}`, this.#epochTime());
       return;
     }

@@ -1,4 +1,5 @@
 /** WORKDIR: makes the directory if it isn't there, owned by the stage's user. */
+import { encodeText } from "../../support/brands.js";
 import type { TreeSink } from "../../support/tree.js";
 import type { RootStack } from "../roots.js";
 import { Changes } from "../tree/changes.js";
@@ -22,7 +23,7 @@ export function workdirStep(input: WorkdirInput, roots: RootStack): LayerStep {
       const view = await roots.lookups();
       const changes = new Changes(view, { sec: input.now, nsec: 0 });
       const owner = input.user === "" ? { uid: 0, gid: 0 } : await resolveOwner(view, input.user);
-      await changes.mkdirAll(await resolvePath(changes, input.path), 0o755, owner);
+      await changes.mkdirAll(await resolvePath(changes, encodeText(input.path)), 0o755, owner);
       await changes.emit(sink);
     },
   };
