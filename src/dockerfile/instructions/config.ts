@@ -154,6 +154,9 @@ export function readHealthcheck(statement: Statement): HealthcheckSpec {
   };
 }
 
+/** What 63 bits of nanoseconds hold. */
+const longestMs = 2 ** 63 / 1e6;
+
 /** Milliseconds of a duration flag under `key`; nothing when it is absent, empty or zero. */
 function interval<K extends string>(flags: Flags, flag: string, key: K): { readonly [P in K]?: number } {
   const text = flags.text(flag);
@@ -169,9 +172,11 @@ function interval<K extends string>(flags: Flags, flag: string, key: K): { reado
 function durationOf(text: string, flag: string): number {
   const unsigned = text.replace(/^[-+]/, "");
   try {
-    return parseDuration(unsigned) * (text.startsWith("-") ? -1 : 1);
+    const ms = parseDuration(unsigned);
+    if (ms > longestMs) throw new Fault(`--${flag}=${text} is longer than 292 years`, { at: `--${flag}` });
+    return ms * (text.startsWith("-") ? -1 : 1);
   } catch (error) {
-    if (!(error instanceof AegisError)) throw error;
+    if (error instanceof Fault || !(error instanceof AegisError)) throw error;
     throw new Fault(`--${flag}: ${error.message}`, { hint: error.hint, at: `--${flag}` });
   }
 }
