@@ -1,7 +1,7 @@
 /** RUN: a command in the tree, through an executor; what it changed is the layer. */
 import { randomBytes } from "node:crypto";
 import type { Platform } from "../../oci/types.js";
-import type { ByteString } from "../../support/brands.js";
+import { type ByteString, decodeText, encodeText } from "../../support/brands.js";
 import type { TreeSink } from "../../support/tree.js";
 import type { BuildEnvironment } from "../environment.js";
 import { checkRunnable } from "../executors/foreign.js";
@@ -142,13 +142,17 @@ async function execute(
   if (outcome.exitCode !== 0 || outcome.startError !== undefined) throw runFailed(input, outcome, tail);
 }
 
-const withHome = (env: readonly string[], home: string): readonly string[] =>
-  env.some((pair) => pair.startsWith("HOME=")) ? env : [...env, `HOME=${home}`];
+/** A HOME that is empty counts as none. */
+function withHome(env: readonly string[], home: string): readonly string[] {
+  const set = env.filter((pair) => pair.startsWith("HOME="));
+  if (set.length === 0) return [...env, `HOME=${home}`];
+  return set.at(-1) === "HOME=" ? env.map((pair) => (pair === "HOME=" ? `HOME=${home}` : pair)) : env;
+}
 
 /** Targets lead through the image's own links, `/var/run` to `/run` for one. */
 async function resolveTarget(view: TreeView, mount: RunMountSpec): Promise<RunMountSpec> {
-  const target = await resolvePath(view, mount.target);
-  const resolved = { ...mount, target: `/${target}` };
+  const target = await resolvePath(view, encodeText(mount.target));
+  const resolved = { ...mount, target: `/${decodeText(target)}` };
   if (resolved.type !== "tmpfs") return resolved;
   // As runc has it: a tmpfs looks like the directory that it covers.
   return { ...resolved, mode: (await view.lstat(target))?.mode ?? resolved.mode };

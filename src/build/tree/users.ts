@@ -25,28 +25,52 @@ export interface ResolvedUser extends RunUser {
 const maxFileSize = 16 << 20;
 
 /**
- * Who a RUN step is: `user`, `uid`, `user:group` in any mix, empty for root. A number that passwd doesn't know has group 0 and
- * lives in `/`.
- * @throws AegisError USER_UNKNOWN
+ * Who a RUN step is: `user`, `uid`, `user:group` in any mix, empty for root. What is a number counts as one even where somebody is called
+ * so; a number that passwd doesn't know has group 0 and lives in `/`.
+ * @throws AegisError USER_UNKNOWN, also where a file is missing that would have to be asked
  */
 export async function resolveUser(view: TreeView, spec: string): Promise<ResolvedUser> {
-  const [userPart, groupPart] = split(spec);
   const passwd = await readPasswd(view);
-  const groups = await readGroups(view);
-  const wanted = userPart === "" ? "0" : userPart;
-  const entry = passwd.find((it) => it.name === wanted) ?? passwd.find((it) => String(it.uid) === wanted);
-  const uid = entry?.uid ?? numeric(wanted);
-  if (uid === undefined) throw unknown("user", wanted);
-  if (groupPart !== undefined && groupPart !== "") {
-    const gid = groups.find((it) => it.name === groupPart)?.gid ?? numeric(groupPart);
-    if (gid === undefined) throw unknown("group", groupPart);
-    return { uid, gid, additionalGids: [gid], home: entry?.home || "/" };
+  const { uid, gid, supplementary } = await identify(view, passwd, spec);
+  // Whoever was named, the home is that of the first one with this number: it is looked up when the container starts.
+  const home = passwd?.find((it) => it.uid === uid)?.home ?? "/";
+  return { uid, gid, additionalGids: [...new Set([gid, ...supplementary])], home };
+}
+
+interface Identity extends Owner {
+  readonly supplementary: readonly number[];
+}
+
+const root: Identity = { uid: 0, gid: 0, supplementary: [] };
+
+async function identify(view: TreeView, passwd: readonly PasswdEntry[] | undefined, spec: string): Promise<Identity> {
+  const [userPart, groupPart = ""] = split(spec);
+  const [uid, gid] = [userPart, groupPart].map((part) => (part === "root" ? 0 : numeric(part)));
+  if (uid !== undefined && gid !== undefined) return { uid, gid, supplementary: [] };
+  if (!passwd) {
+    if (spec === "") return root;
+    throw unknown("user", userPart);
   }
-  const gid = entry?.gid ?? 0;
-  const supplementary = groups
-    .filter((it) => entry !== undefined && it.members.includes(entry.name))
-    .map((it) => it.gid);
-  return { uid, gid, additionalGids: [...new Set([gid, ...supplementary])], home: entry?.home || "/" };
+  const number = integer(userPart === "" ? "0" : userPart);
+  const entry = passwd.find((it) => (number === undefined ? it.name === userPart : it.uid === number));
+  const own = entry ?? { uid: number, gid: 0, name: "" };
+  if (own.uid === undefined || !isId(own.uid)) throw unknown("user", userPart);
+  if (groupPart === "" && own.name === "") return { uid: own.uid, gid: own.gid, supplementary: [] };
+  const groups = await readGroups(view);
+  if (!groups) {
+    if (spec === "") return root;
+    throw unknown("group", groupPart === "" ? String(own.gid) : groupPart);
+  }
+  if (groupPart !== "") return { uid: own.uid, gid: groupOf(groups, groupPart), supplementary: [] };
+  const supplementary = groups.filter((it) => it.members.includes(own.name)).map((it) => it.gid);
+  return { uid: own.uid, gid: own.gid, supplementary };
+}
+
+function groupOf(groups: readonly GroupEntry[], word: string): number {
+  const number = integer(word);
+  const gid = number ?? groups.find((it) => it.name === word)?.gid;
+  if (gid === undefined || !isId(gid)) throw unknown("group", word);
+  return gid;
 }
 
 /**
@@ -59,7 +83,7 @@ export async function resolveOwner(view: TreeView, spec: string): Promise<Owner>
   let uid = userPart === "" ? 0 : numeric(userPart);
   let gid = uid;
   if (uid === undefined) {
-    const passwd = await readPasswd(view);
+    const passwd = (await readPasswd(view)) ?? [];
     const entry = passwd.find((it) => it.name === userPart);
     if (passwd.length === 0) throw unknown("user", userPart);
     // As in the reference a name that passwd lacks is root, and one that group lacks changes nothing.
@@ -68,7 +92,7 @@ export async function resolveOwner(view: TreeView, spec: string): Promise<Owner>
   }
   if (groupPart !== undefined && groupPart !== "") {
     const number = numeric(groupPart);
-    const groups = number === undefined ? await readGroups(view) : [];
+    const groups = number === undefined ? ((await readGroups(view)) ?? []) : [];
     if (number === undefined && groups.length === 0) throw unknown("group", groupPart);
     gid = number ?? groups.find((it) => it.name === groupPart)?.gid ?? gid;
   }
@@ -83,39 +107,43 @@ function split(spec: string): readonly [string, string | undefined] {
 const numeric = (text: string): number | undefined =>
   /^\d+$/.test(text) && Number(text) <= 0xffff_fffe ? Number(text) : undefined;
 
+/** A number as Go's `Atoi` reads it. */
+const integer = (text: string): number | undefined => (/^[-+]?\d+$/.test(text) ? Number(text) : undefined);
+
+const isId = (id: number): boolean => id >= 0 && id <= 0x7fff_ffff;
+
 function unknown(what: "user" | "group", name: string): AegisError {
   return new AegisError("USER_UNKNOWN", `the image has no ${what} "${name}"`, {
     hint: `create it in an earlier RUN (${what}add or add${what}), or use a number`,
   });
 }
 
-async function readPasswd(view: TreeView): Promise<readonly PasswdEntry[]> {
+/** Undefined where there is no such file. What lines lack is empty or 0, and so are numbers that are none. */
+async function readPasswd(view: TreeView): Promise<readonly PasswdEntry[] | undefined> {
   const lines = await readLines(view, "etc/passwd");
-  return lines.flatMap((fields): PasswdEntry[] => {
-    const [name, , uid, gid, , home] = fields;
-    const valid = name && numeric(uid ?? "") !== undefined && numeric(gid ?? "") !== undefined;
-    return valid ? [{ name, uid: Number(uid), gid: Number(gid), home: home ?? "" }] : [];
-  });
+  return lines?.map(([name = "", , uid = "", gid = "", , home = ""]) => ({
+    name,
+    uid: integer(uid) ?? 0,
+    gid: integer(gid) ?? 0,
+    home,
+  }));
 }
 
-async function readGroups(view: TreeView): Promise<readonly GroupEntry[]> {
+async function readGroups(view: TreeView): Promise<readonly GroupEntry[] | undefined> {
   const lines = await readLines(view, "etc/group");
-  return lines.flatMap((fields): GroupEntry[] => {
-    const [name, , gid, members] = fields;
-    if (!name || numeric(gid ?? "") === undefined) return [];
-    return [{ name, gid: Number(gid), members: (members ?? "").split(",").filter(Boolean) }];
-  });
+  return lines?.map(([name = "", , gid = "", members = ""]) => ({
+    name,
+    gid: integer(gid) ?? 0,
+    members: members.split(",").filter(Boolean),
+  }));
 }
 
-async function readLines(view: TreeView, path: string): Promise<readonly (readonly string[])[]> {
-  const at = await resolvePath(view, path);
-  const text = await readText(view, at);
-  return text.split("\n").flatMap((line) => (line === "" || line.startsWith("#") ? [] : [line.trim().split(":")]));
-}
-
-/** A small file's text; empty when there is none. @throws AegisError FILE_TOO_LARGE */
-export async function readText(view: TreeView, path: ByteString): Promise<string> {
-  return (await readBytes(view, path))?.toString("utf8") ?? "";
+async function readLines(view: TreeView, path: string): Promise<readonly (readonly string[])[] | undefined> {
+  const bytes = await readBytes(view, await resolvePath(view, path));
+  return bytes
+    ?.toString("utf8")
+    .split("\n")
+    .flatMap((line) => (line.trim() === "" ? [] : [line.trim().split(":")]));
 }
 
 /** A small file's content; undefined where there is no file. @throws AegisError FILE_TOO_LARGE */
