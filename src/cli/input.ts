@@ -1,10 +1,17 @@
 /** What commands read from the person or the pipe in front of them. */
 import { Readable } from "node:stream";
+import { maxDockerfileBytes } from "../dockerfile/types.js";
 import { AegisError } from "../support/errors.js";
 
-export async function readAll(stream: Readable): Promise<Buffer> {
+/** What comes on a stream; no more than `most` bytes of it and what came with the last of them, where that is told. */
+export async function readAll(stream: Readable, most = Number.POSITIVE_INFINITY): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(Buffer.from(chunk));
+  let length = 0;
+  for await (const chunk of stream) {
+    chunks.push(Buffer.from(chunk));
+    length += chunks.at(-1)!.length;
+    if (length > most) break;
+  }
   return Buffer.concat(chunks);
 }
 
@@ -14,14 +21,14 @@ export async function buildInput(
   stdin: Readable,
 ): Promise<{ readonly text?: Uint8Array; readonly archive?: AsyncIterable<Uint8Array> }> {
   if (wanted === undefined) return {};
-  if (wanted === "dockerfile") return { text: await readAll(stdin) };
+  if (wanted === "dockerfile") return { text: await readAll(stdin, maxDockerfileBytes) };
   const [{ peek }, { sniffCompression }] = await Promise.all([
     import("../oci/archive/source.js"),
     import("../oci/compression/decompress.js"),
   ]);
   const { head, all } = await peek(stdin, 512);
   if (sniffCompression(head) !== "none" || head.includes(0)) return { archive: all };
-  return { text: await readAll(Readable.from(all)) };
+  return { text: await readAll(Readable.from(all), maxDockerfileBytes) };
 }
 
 /** Asks on the terminal without echo. @throws AegisError INTERRUPTED on Ctrl-C */

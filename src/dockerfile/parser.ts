@@ -4,7 +4,16 @@ import { readFrom } from "./instructions/from.js";
 import { readInstruction } from "./instructions/index.js";
 import type { ReadContext } from "./instructions/reader.js";
 import { readStatements, type Statement } from "./statements.js";
-import type { Dialect, Dockerfile, Instruction, InstructionOf, LintWarning, SourceRange, Stage } from "./types.js";
+import {
+  type Dialect,
+  type Dockerfile,
+  type Instruction,
+  type InstructionOf,
+  type LintWarning,
+  maxDockerfileBytes,
+  type SourceRange,
+  type Stage,
+} from "./types.js";
 
 export interface ParseOptions {
   /** As messages call the file; `Dockerfile` unless told. */
@@ -13,8 +22,6 @@ export interface ParseOptions {
   readonly dialect?: Dialect;
 }
 
-/** Larger files are refused: what is read here comes from strangers. */
-const maxBytes = 16 * 2 ** 20;
 const maxInstructions = 100_000;
 const maxStages = 10_000;
 
@@ -26,12 +33,13 @@ const maxStages = 10_000;
 export function parseDockerfile(input: string | Uint8Array, options: ParseOptions = {}): Dockerfile {
   const name = options.filename ?? "Dockerfile";
   const dialect = options.dialect ?? "dockerfile";
-  const text =
-    typeof input === "string" ? input : Buffer.from(input.buffer, input.byteOffset, input.byteLength).toString("utf8");
   const start = { startLine: 1, endLine: 1 };
   located({ name, lines: [] }, start, () => {
-    if (text.length > maxBytes) throw new Fault("the file is larger than 16 MiB", { code: "DOCKERFILE_TOO_LARGE" });
+    if (Buffer.byteLength(input) <= maxDockerfileBytes) return;
+    throw new Fault("the file is larger than 16 MiB", { code: "DOCKERFILE_TOO_LARGE" });
   });
+  const text =
+    typeof input === "string" ? input : Buffer.from(input.buffer, input.byteOffset, input.byteLength).toString("utf8");
   const read = readStatements(text, name, dialect);
   const { file, statements } = read;
   const tooMany = (what: string) => new Fault(`there are more than ${what}`, { code: "DOCKERFILE_TOO_LARGE" });

@@ -3,6 +3,9 @@
  * escapes and `$x` as written) until `expandInstruction` turns them into plain values for a given scope.
  */
 
+/** Larger files are refused: what is read here comes from strangers. Who gets one need not read more than a byte beyond this. */
+export const maxDockerfileBytes = 16 * 2 ** 20;
+
 /** Lines are 1-based and inclusive; columns 1-based. */
 export interface SourceRange {
   readonly startLine: number;

@@ -88,3 +88,20 @@ export async function readIfThere(file: string): Promise<string | undefined> {
     throw error;
   }
 }
+
+/** A file, or as much of it as `most` bytes: what is to be read may have no end. */
+export async function readBeginning(file: string, most: number): Promise<Buffer> {
+  const handle = await open(file, "r");
+  try {
+    const chunks: Buffer[] = [];
+    for (let left = most; left > 0; ) {
+      const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(Math.min(left, 1 << 16)));
+      if (bytesRead === 0) break;
+      chunks.push(buffer.subarray(0, bytesRead));
+      left -= bytesRead;
+    }
+    return Buffer.concat(chunks);
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,9 +1,9 @@
 /** Finds the file that says what to build: `-f`, or Aegisfile, or Dockerfile in the context. */
-import { readFile } from "node:fs/promises";
 import path from "node:path";
-import type { Dialect } from "../../dockerfile/types.js";
+import { type Dialect, maxDockerfileBytes } from "../../dockerfile/types.js";
 import { encodeText } from "../../support/brands.js";
 import { AegisError, hasErrno } from "../../support/errors.js";
+import { readBeginning } from "../../support/files.js";
 import { readBytes } from "../tree/users.js";
 import { resolvePath, type TreeView } from "../tree/view.js";
 import type { BuildRequest } from "../types.js";
@@ -60,7 +60,7 @@ async function fetched(url: string, { environment }: ContextTrees): Promise<Foun
     const { download } = await import("./download.js");
     return await download(home.cache, url, undefined, request.signal);
   });
-  return { path: undefined, name, text: await readFile(file), dialect: dialectOf(name) };
+  return { path: undefined, name, text: await readBeginning(file, maxDockerfileBytes + 1), dialect: dialectOf(name) };
 }
 
 async function readIn(view: TreeView, name: string): Promise<FoundDockerfile | undefined> {
@@ -74,7 +74,9 @@ async function readIn(view: TreeView, name: string): Promise<FoundDockerfile | u
 async function read(file: string): Promise<FoundDockerfile | undefined> {
   try {
     const name = path.basename(file);
-    return { path: file, name, text: await readFile(file), dialect: dialectOf(name) };
+    // What is larger is refused when it is parsed.
+    const text = await readBeginning(file, maxDockerfileBytes + 1);
+    return { path: file, name, text, dialect: dialectOf(name) };
   } catch (error) {
     if (hasErrno(error, "ENOENT", "ENOTDIR")) return undefined;
     throw error;
