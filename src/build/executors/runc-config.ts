@@ -138,7 +138,7 @@ function mounts(request: RunRequest, options: RuncOptions): readonly Mount[] {
       destination: "/dev/shm",
       type: "tmpfs",
       source: "shm",
-      options: ["nosuid", "nodev", "mode=1777", `size=${request.shmSize}`],
+      options: [...guarded, "mode=1777", `size=${request.shmSize}`],
     },
     { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: guarded },
     { destination: "/sys", type: "sysfs", source: "sysfs", options: [...guarded, request.privileged ? "rw" : "ro"] },
