@@ -50,4 +50,7 @@ function fits(host: string, { first, last }: PortRange): boolean {
   return range !== undefined && (range.last - range.first === last - first || first === last);
 }
 
-const isAddress = (text: string): boolean => text === "" || isIP(text.replace(/^\[(.*)\]$/, "$1")) !== 0;
+function isAddress(text: string): boolean {
+  const bare = text.replace(/^\[(.*)\]$/, "$1");
+  return bare === "" || (isIP(bare) !== 0 && !bare.includes("%"));
+}
