@@ -37,7 +37,8 @@ export function extractFlags(
       else if (i + 1 < chars.length) word += chars[++i]!;
     }
     if (word === "--") return { flags, rest: chars.slice(i).join("") };
-    flags.push(word);
+    // The reference takes flags byte by byte: a character that has several becomes as many characters.
+    flags.push(Buffer.from(word, "utf8").toString("latin1"));
   }
 }
 
