@@ -13,6 +13,11 @@ export interface ImageDraft {
   readonly author?: string | undefined;
   readonly history: readonly HistoryEntry[];
   readonly layers: readonly LayerRef[];
+  /**
+   * Set where the bottom layer is a context's, which has no line of history: as in the reference one at the end makes up for it, that
+   * tells what made the layer on top.
+   */
+  readonly topStep?: HistoryEntry | undefined;
   /** Fields that an unchanged base image keeps. */
   readonly created?: string | undefined;
 }
@@ -64,11 +69,29 @@ export function withConfig(
   return { ...draft, config: { ...draft.config, ...change }, history: [...draft.history, entry] };
 }
 
-/** Adds a step's layer and its line of history. */
-export function withLayer(draft: ImageDraft, layer: LayerRef, createdBy: string, when: string): ImageDraft {
+/** Adds a step's layer and its line of history; `calledAs` is how the reference calls the step. */
+export function withLayer(
+  draft: ImageDraft,
+  layer: LayerRef,
+  { createdBy, calledAs, when }: { readonly createdBy: string; readonly calledAs: string; readonly when: string },
+): ImageDraft {
   const entry: HistoryEntry = { created: when, created_by: createdBy, comment };
-  return { ...draft, layers: [...draft.layers, layer], history: [...draft.history, entry] };
+  const topStep = draft.topStep && exported(calledAs, when);
+  return { ...draft, layers: [...draft.layers, layer], history: [...draft.history, entry], topStep };
 }
+
+/** Puts a context's layer at the bottom. */
+export const withContext = (draft: ImageDraft, layer: LayerRef, name: string, when: string): ImageDraft => ({
+  ...draft,
+  layers: [layer],
+  topStep: exported(`local source for ${name}`, when),
+});
+
+const exported = (createdBy: string, when: string): HistoryEntry => ({
+  created: when,
+  created_by: createdBy,
+  comment: "buildkit.exporter.image.v0",
+});
 
 const created = (when: string | undefined) => (when === undefined ? {} : { created: when });
 
@@ -82,9 +105,10 @@ export function datedHistory(draft: ImageDraft, inherited: number): readonly His
     own.find((entry) => entry.created !== undefined)?.created ??
     draft.history.at(inherited - 1)?.created ??
     draft.created;
-  return draft.history.map((entry, i) => {
+  const dated = draft.history.map((entry, i) => {
     if (i < inherited) return entry;
     at = entry.created ?? at;
     return { ...created(at), ...entry, ...created(entry.created ?? at) };
   });
+  return draft.topStep ? [...dated, draft.topStep] : dated;
 }

@@ -8,7 +8,7 @@ import { LayerIndex } from "./tree/layer-index.js";
 
 export interface SolvedStep {
   readonly layer: LayerRef;
-  readonly createdBy: string;
+  readonly step: LayerStep;
   /** When the layer was made, RFC 3339. */
   readonly created: string;
   /** Set when it was made just now. */
@@ -40,7 +40,7 @@ export async function solve(
       if (!record) return undefined;
       environment.used.steps.set(key, record);
       progress.done(true);
-      return { ...record, createdBy: step.createdBy, fresh: undefined };
+      return { ...record, step, fresh: undefined };
     };
     const found = await hit();
     if (found) return found;
@@ -72,7 +72,7 @@ async function perform(step: LayerStep, environment: BuildEnvironment): Promise<
   const leftover = await step.stored?.();
   return {
     layer,
-    createdBy: step.createdBy,
+    step,
     created: new Date().toISOString(),
     fresh: { index, scratch: leftover?.scratch },
   };

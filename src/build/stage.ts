@@ -2,9 +2,11 @@
  * Goes through one stage's instructions: expands each in the scope it has reached, applies what only changes the config, and
  * hands what makes a layer to the solver.
  */
+import { Fault } from "../dockerfile/errors.js";
 import { expandInstruction } from "../dockerfile/expand.js";
 import { parseOnbuild } from "../dockerfile/parser.js";
-import type { Dockerfile, Instruction, InstructionOf, Stage } from "../dockerfile/types.js";
+import { lexWord } from "../dockerfile/shell-lexer.js";
+import type { Dockerfile, Instruction, InstructionOf, Lookup, Stage } from "../dockerfile/types.js";
 import { AegisError } from "../support/errors.js";
 import { type ImageDraft, withConfig, withLayer } from "./draft.js";
 import type { BuildEnvironment } from "./environment.js";
@@ -183,13 +185,36 @@ class StageBuilder {
   }
 
   async #layer(shown: string, make: (progress: () => StepHandle) => Promise<LayerStep>): Promise<void> {
-    const title = `[${this.plan.label}${String(++this.#done).padStart(String(this.total).length)}/${this.total}] ${shown}`;
+    const title = this.#title(++this.#done, shown);
     const solved = await solve(title, make, this.environment, {
       noCache: this.plan.noCache,
       below: this.roots.layers,
     });
     this.roots.push(solved.layer, solved.fresh);
-    this.draft = withLayer(this.draft, solved.layer, solved.createdBy, this.#epochTime() ?? solved.created);
+    const { createdBy, calledAs = this.#referenceTitle(shown) } = solved.step;
+    const when = this.#epochTime() ?? solved.created;
+    this.draft = withLayer(this.draft, solved.layer, { createdBy, calledAs, when });
+  }
+
+  #title(number: number, shown: string): string {
+    return `[${this.plan.label}${String(number).padStart(String(this.total).length)}/${this.total}] ${shown}`;
+  }
+
+  /** The reference shows variables' values, and a context that a stage is built on has no number there. */
+  #referenceTitle(shown: string): string {
+    return this.#title(
+      this.#done - this.plan.leadingSteps,
+      shownValues(shown, this.scope.lookup, this.plan.dockerfile),
+    );
+  }
+}
+
+function shownValues(text: string, lookup: Lookup, { escape }: Dockerfile): string {
+  try {
+    return lexWord(text, lookup, { escape });
+  } catch (error) {
+    if (error instanceof Fault) return text;
+    throw error;
   }
 }
 

@@ -1,11 +1,11 @@
 /** `FROM name` where `--build-context name=...` is a tree: a stage of one layer that holds it all. */
 import type { Platform } from "../../oci/types.js";
-import { scratchDraft, withLayer } from "../draft.js";
+import { scratchDraft, withContext } from "../draft.js";
 import type { BuildEnvironment } from "../environment.js";
 import { RootStack } from "../roots.js";
 import { Scope } from "../scope.js";
 import { solve } from "../solver.js";
-import { type BuiltStage, nowSeconds } from "../stage.js";
+import { type BuiltStage, nowSeconds, rfc3339 } from "../stage.js";
 import { copyStep } from "../steps/copy.js";
 import type { ContextSource } from "../types.js";
 import type { ContextTrees } from "./trees.js";
@@ -27,7 +27,7 @@ export async function contextStage(
   const roots = RootStack.of(environment, []);
   const step = copyStep(
     {
-      createdBy: `[context ${name}] load from client`,
+      createdBy: title,
       items: [{ type: "path", word: "/" }],
       heredocs: [],
       destination: "/",
@@ -47,7 +47,7 @@ export async function contextStage(
   const solved = await solve(title, async () => step, environment, { noCache, below: [] });
   roots.push(solved.layer, solved.fresh);
   return {
-    draft: withLayer(draft, solved.layer, solved.createdBy, solved.created),
+    draft: withContext(draft, solved.layer, name, epoch === undefined ? solved.created : rfc3339(epoch * 1000)),
     roots,
     scope: Scope.empty(),
     inherited: 0,

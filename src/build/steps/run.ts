@@ -60,6 +60,7 @@ export function runStep(
   let scratch: string | undefined;
   return {
     createdBy: input.createdBy,
+    calledAs: `mount / from exec ${input.command}`,
     key: async () =>
       keyOf([
         "run",

@@ -13,6 +13,8 @@ export interface LayerRef {
 export interface LayerStep {
   /** History's `created_by`. */
   readonly createdBy: string;
+  /** How the reference calls it when it isn't by its title. */
+  readonly calledAs?: string;
   /** Equal for steps that would make the same layer; hex. */
   key(): Promise<string>;
   /** Pushes the layer's entries. */
