@@ -51,6 +51,7 @@ export class Sources {
 
   async #openImage(reference: string, wanted: string): Promise<RootStack> {
     const { progress, request } = this.environment;
+    if (wanted === "scratch") return RootStack.of(this.environment, []);
     const title = `FROM ${reference}`;
     const image = await progress.during(title, () => resolveImage(this.environment, wanted, request.platform));
     return RootStack.of(this.environment, draftOf(image).layers);

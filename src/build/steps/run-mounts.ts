@@ -37,6 +37,8 @@ export async function stepMount(mount: RunMount, at: MountSurroundings): Promise
       return await cacheMount(mount, at);
     case "tmpfs": {
       const target = joinWorkdir(at.workdir, mount.target ?? "");
+      const within = cleanPath(encodeText(mount.source ?? ""));
+      if (within !== "") throw missingSource(within);
       const spec: RunMountSpec = { type: "tmpfs", target, size: mount.size, mode: 0o1777 };
       return { key: `tmpfs ${target} ${mount.size ?? ""}`, spec: async () => spec };
     }

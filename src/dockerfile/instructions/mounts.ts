@@ -53,7 +53,7 @@ export function unexpandedMount(spec: string): RunMount {
     }
     from = value;
   }
-  return { spec, type: "bind", readOnly: true, required: false, ...(from === undefined ? {} : { from }) };
+  return { spec, type: "bind", readOnly: true, required: false, ...(from ? { from } : {}) };
 }
 
 /**
@@ -91,6 +91,10 @@ function setOption(draft: Draft, field: string, expand: (word: string) => string
       draft.type = oneOf(value, mountTypes, "mount type", field);
       return;
     case "from":
+      // Empty it is the context, as if it weren't there.
+      if (value === "") delete draft.from;
+      else draft.from = value;
+      return;
     case "source":
     case "target":
     case "id":
