@@ -44,7 +44,8 @@ export function goQuoteNumber(value: number): string {
 /** time.Duration's String. */
 export function goDuration(milliseconds: number): string {
   if (milliseconds === 0) return "0s";
-  if (milliseconds < 1000) return milliseconds < 1 ? `${milliseconds * 1000}µs` : `${Number(milliseconds.toFixed(6))}ms`;
+  if (milliseconds < 1000)
+    return milliseconds < 1 ? `${milliseconds * 1000}µs` : `${Number(milliseconds.toFixed(6))}ms`;
   const seconds = milliseconds / 1000;
   const hours = Math.floor(seconds / 3600);
   const minutes = Math.floor((seconds % 3600) / 60);
