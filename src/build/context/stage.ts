@@ -8,6 +8,7 @@ import { solve } from "../solver.js";
 import { type BuiltStage, nowSeconds, rfc3339 } from "../stage.js";
 import { copyStep } from "../steps/copy.js";
 import type { ContextSource } from "../types.js";
+import { contextName } from "./named.js";
 import type { ContextTrees } from "./trees.js";
 
 export interface ContextBase {
@@ -47,7 +48,12 @@ export async function contextStage(
   const solved = await solve(title, async () => step, environment, { noCache, below: [] });
   roots.push(solved.layer, solved.fresh);
   return {
-    draft: withContext(draft, solved.layer, name, epoch === undefined ? solved.created : rfc3339(epoch * 1000)),
+    draft: withContext(
+      draft,
+      solved.layer,
+      contextName(name),
+      epoch === undefined ? solved.created : rfc3339(epoch * 1000),
+    ),
     roots,
     scope: Scope.empty(),
     inherited: 0,

@@ -126,7 +126,8 @@ function shown(content: Buffer): string {
 export function recordedOf(image: ReadImage, item: ConformanceCase, baseOfCases: ReadImage | undefined): Recorded {
   const base = item.dockerfile.includes(baseImage) ? baseOfCases : undefined;
   // Whether a directory of the context keeps its time is a matter of luck in the reference.
-  const copies = /^\s*(onbuild\s+)?(copy|add)\s/im.test(item.dockerfile);
+  const copies =
+    /^\s*(onbuild\s+)?(copy|add)\s/im.test(item.dockerfile) || item.flags?.includes("--build-context") === true;
   // And in /etc it makes mount points and removes them again.
   const shown = (name: string, line: string) =>
     copies || name === "etc" ? line.replace(/^(directory \S+ \S+) \S+/, "$1 -") : line;
