@@ -49,7 +49,7 @@ export function draftOf(image: StoredImage, wanted?: Platform): ImageDraft {
     author: config.author,
     history: config.history ?? [],
     layers,
-    created: config.created,
+    created: config.created ?? undefined,
   };
 }
 

@@ -97,7 +97,7 @@ async function storeImage(
   isAttested: boolean,
 ): Promise<WrittenImage> {
   const { cache, store, request } = environment;
-  const fact = isAttested ? undefined : imageFact(delivery.results, variant);
+  const fact = isAttested ? undefined : imageFact(delivery.results, variant, request.asIndex);
   const known = fact === undefined ? undefined : await storedAlready(environment, fact);
   if (known) return known;
   const written = await delivery.image(variant, request.tags);
@@ -134,7 +134,7 @@ function imageConfig(stage: BuiltStage, labels: Readonly<Record<string, string>>
     architecture,
     ...(draft.author === undefined ? {} : { author: draft.author }),
     config: written(runtime),
-    ...(created === undefined ? {} : { created }),
+    created: created ?? null,
     history: history.map(writtenEntry),
     os,
     rootfs: { type: "layers", diff_ids: draft.layers.map((it) => it.diffId) },

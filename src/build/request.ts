@@ -4,6 +4,7 @@ import path from "node:path";
 import { formatPlatform, hostPlatform, parsePlatform } from "../oci/platforms.js";
 import { normaliseReference } from "../oci/references.js";
 import type { Platform } from "../oci/types.js";
+import { parseBoolean } from "../support/booleans.js";
 import { AegisError } from "../support/errors.js";
 import { parseSize } from "../support/sizes.js";
 import { isRemoteFile, parseGitAddress, usesSsh } from "./context/git-address.js";
@@ -105,6 +106,7 @@ export function buildRequest(
       isolation: oneOf("--isolation", flags.isolation ?? env.AEGIS_ISOLATION ?? "auto", ["auto", "vm", "container"]),
       platform: platforms[0]!,
       platforms,
+      asIndex: platforms.length > 1 || asIndex(buildArgs.BUILDKIT_MULTI_PLATFORM),
       pull: flags.pull,
       network,
       extraHosts: flags.addHost.map((word) => stepHost(word, network)),
@@ -207,8 +209,14 @@ function oneOf<T extends string>(flag: string, value: string, allowed: readonly 
 
 function cacheTargets(words: readonly string[], buildArgs: Readonly<Record<string, string>>): readonly CacheTarget[] {
   const targets = words.map(cacheTarget);
-  const inline = buildArgs.BUILDKIT_INLINE_CACHE;
-  return inline === "1" || inline === "true" ? [...targets, { type: "inline" }] : targets;
+  return parseBoolean(buildArgs.BUILDKIT_INLINE_CACHE ?? "") ? [...targets, { type: "inline" }] : targets;
+}
+
+function asIndex(text: string | undefined): boolean {
+  if (!text) return false;
+  const wanted = parseBoolean(text);
+  if (wanted !== undefined) return wanted;
+  throw usage(`BUILDKIT_MULTI_PLATFORM "${text}" is neither true nor false`, "give it as 1 or 0");
 }
 
 function epochSeconds(text: string): number {

@@ -46,6 +46,8 @@ export interface BuildRequest {
   readonly platform: Platform;
   /** All that are wanted, at least one. */
   readonly platforms: readonly Platform[];
+  /** There is an index, and a directory for each platform, though there may be but one. */
+  readonly asIndex: boolean;
   /** Fetch images that FROM names even if they are in the store. */
   readonly pull: boolean;
   /** Network of RUN steps that don't say. */

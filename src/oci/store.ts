@@ -237,7 +237,7 @@ export async function openImageStore(root: string): Promise<ImageStore> {
       target: record.target,
       names: record.names,
       platforms: present.map(({ descriptor, config }) => ({ digest: descriptor.digest, platform: platformOf(config) })),
-      created: shown?.config.created,
+      created: shown?.config.created ?? undefined,
       size,
     };
   }

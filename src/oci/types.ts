@@ -45,7 +45,7 @@ export interface ImageConfig {
   readonly architecture: string;
   readonly os: string;
   readonly variant?: string;
-  readonly created?: string;
+  readonly created?: string | null;
   readonly author?: string;
   readonly config?: RuntimeConfig;
   readonly rootfs: { readonly type: "layers"; readonly diff_ids: readonly DiffId[] };

@@ -3,6 +3,7 @@ import { createWriteStream } from "node:fs";
 import path from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { parseBoolean } from "../../support/booleans.js";
 import { type ByteString, encodeText } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
 import { ContextDigests } from "../cache/digests.js";
@@ -140,7 +141,7 @@ export class ContextTrees {
 }
 
 const keepsGitDir = (buildArgs: Readonly<Record<string, string>>): boolean =>
-  /^(1|t|true)$/i.test(buildArgs.BUILDKIT_CONTEXT_KEEP_GIT_DIR ?? "");
+  parseBoolean(buildArgs.BUILDKIT_CONTEXT_KEEP_GIT_DIR ?? "") ?? false;
 
 const notArchive = (name: string) =>
   new AegisError("CONTEXT_INVALID", `${name} is not a tar archive`, {

@@ -21,7 +21,7 @@ export interface Delivery {
 
 /** @throws AegisError OUTPUT_UNNAMED, OUTPUT_ONE_PLATFORM, and what writing and pushing throw */
 export async function deliver(environment: BuildEnvironment, output: BuildOutput, delivery: Delivery): Promise<void> {
-  const { progress } = environment;
+  const { progress, request } = environment;
   switch (output.type) {
     case "image":
       return await deliverImage(environment, output, delivery);
@@ -37,7 +37,7 @@ export async function deliver(environment: BuildEnvironment, output: BuildOutput
           import("../host-writer.js"),
           import("../../rootfs/view.js"),
         ]);
-        for (const { stage, under } of split(delivery.results, output.split)) {
+        for (const { stage, under } of split(delivery.results, output.split ?? request.asIndex)) {
           const writer = new HostTreeWriter(path.resolve(output.directory, under));
           await pushBelow(await stage.roots.finalDisks(), writer);
           await writer.finish();
@@ -156,16 +156,18 @@ async function writeTar(
 ): Promise<void> {
   const { exportTars } = await import("../../rootfs/export-tar.js");
   const trees = await Promise.all(
-    split(results, asked).map(async ({ stage, under }) => ({ view: await stage.roots.finalDisks(), under })),
+    split(results, asked ?? environment.request.asIndex).map(async ({ stage, under }) => ({
+      view: await stage.roots.finalDisks(),
+      under,
+    })),
   );
   const emit = (put: (chunk: Uint8Array) => Promise<unknown>) => exportTars(trees, put);
   if (file === standardOutput) return await emit(environment.request.stdout);
   await replaceFile(path.resolve(file), (target) => emit((chunk) => target.write(chunk)), { mode: 0o644 });
 }
 
-/** Trees of several platforms each have a directory of their own, `linux_arm64`; one alone only when it is asked for. */
-function split(results: readonly PlatformResult[], asked: boolean | undefined) {
-  const apart = asked ?? results.length > 1;
+/** Trees of several platforms each have a directory of their own, `linux_arm64`; one alone only when that is asked for. */
+function split(results: readonly PlatformResult[], apart: boolean) {
   return results.map(({ stage, platform }) => ({ stage, under: apart ? directoryOf(platform) : "" }));
 }
 

@@ -37,9 +37,10 @@ export interface Attestation {
 }
 
 /** Identity of what would be written, when nothing in it depends on the moment. */
-export const imageFact = (results: readonly PlatformResult[], variant: ImageVariant): string =>
+export const imageFact = (results: readonly PlatformResult[], variant: ImageVariant, asIndex: boolean): string =>
   keyOf([
     "image",
+    asIndex,
     results.map(({ config, stage }) => [JSON.stringify(config), stage.draft.layers.map((it) => it.descriptor.digest)]),
     JSON.stringify(variant),
   ]);
@@ -61,7 +62,7 @@ export async function writeImage(
     const statements = attest?.(image, layers) ?? [];
     if (statements.length > 0) attestations.push(await writeAttestation(environment, image, statements));
   }
-  if (images.length === 1 && attestations.length === 0) {
+  if (!environment.request.asIndex && attestations.length === 0) {
     const [{ manifest, platform }] = images as [WrittenPlatform];
     if (annotations.some(({ scope }) => scope.startsWith("index"))) {
       throw new AegisError("ANNOTATION_NEEDS_INDEX", "an image of one platform has no index to annotate", {

@@ -1,4 +1,5 @@
 /** The comma-separated options of `RUN --mount`. */
+import { parseBoolean } from "../../support/booleans.js";
 import { AegisError } from "../../support/errors.js";
 import { parseSize } from "../../support/sizes.js";
 import { Fault } from "../errors.js";
@@ -161,8 +162,8 @@ function oneOf<T extends string>(value: string, allowed: readonly T[], what: str
 }
 
 function booleanOf(value: string, field: string): boolean {
-  if (/^(1|t|T|TRUE|true|True)$/.test(value)) return true;
-  if (/^(0|f|F|FALSE|false|False)$/.test(value)) return false;
+  const parsed = parseBoolean(value);
+  if (parsed !== undefined) return parsed;
   throw new Fault(`"${value}" is neither true nor false`, { at: field });
 }
 
