@@ -33,7 +33,7 @@ const maxLength = 1 << 20;
  * @throws Fault on unbalanced quotes or braces, unknown modifiers, and `${x:?}` of an unset variable
  */
 export function lexWord(word: string, lookup: Lookup, options: LexerOptions = {}): string {
-  return new Lexer(word, lookup, options).run().text;
+  return new Lexer(word, lookup, options).run();
 }
 
 /**
@@ -41,7 +41,9 @@ export function lexWord(word: string, lookup: Lookup, options: LexerOptions = {}
  * @throws Fault as `lexWord`
  */
 export function lexWords(text: string, lookup: Lookup, options: LexerOptions = {}): string[] {
-  return new Lexer(text, lookup, options).run().words;
+  const words = new WordCollector();
+  new Lexer(text, lookup, options).run(words);
+  return words.finish();
 }
 
 class Lexer {
@@ -61,8 +63,8 @@ class Lexer {
     this.escape = options.escape ?? "\\";
   }
 
-  run(): { readonly text: string; readonly words: string[] } {
-    return this.processUntil(undefined, this.options.rawEscapes ?? false);
+  run(words?: WordCollector): string {
+    return this.processUntil(undefined, this.options.rawEscapes ?? false, "", words);
   }
 
   private peek(): string | undefined {
@@ -81,54 +83,53 @@ class Lexer {
     });
   }
 
-  private processUntil(stop: string | undefined, rawEscapes: boolean, missing = ""): { text: string; words: string[] } {
+  private processUntil(stop: string | undefined, rawEscapes: boolean, missing: string, words?: WordCollector): string {
     if (++this.depth > maxDepth) throw this.fault("variables are nested too deeply");
     let text = "";
-    const words = new WordCollector();
     for (let ch = this.peek(); ch !== undefined; ch = this.peek()) {
       if (ch === stop) {
         this.at++;
         this.depth--;
-        return { text, words: words.finish() };
+        return text;
       }
       if (ch === "$") {
         const value = this.bounded(this.variable());
         text += value;
-        words.addSplit(value);
+        words?.addSplit(value);
       } else if (ch === "'" && !this.options.literalQuotes) {
         const value = this.singleQuoted();
         text += value;
-        words.addWhole(value);
+        words?.addWhole(value);
       } else if (ch === '"' && !this.options.literalQuotes) {
         const value = this.doubleQuoted(rawEscapes);
         text += value;
-        words.addWhole(value);
+        words?.addWhole(value);
       } else if (ch === "<" && this.chars[this.at + 1] === "<") {
         // The name of a here-document may stand apart from its mark.
         let mark = "";
         do mark += this.next();
         while (mark === "<" || isSpace(this.peek() ?? ""));
         text += mark;
-        words.addWhole(mark);
+        words?.addWhole(mark);
       } else if (ch === this.escape) {
         this.at++;
         if (rawEscapes) {
           text += ch;
-          words.addWhole(ch);
+          words?.addWhole(ch);
         }
         const escaped = this.next();
         if (escaped === undefined) break;
         text += escaped;
-        words.addWhole(escaped);
+        words?.addWhole(escaped);
       } else {
         this.at++;
         text += ch;
-        words.addSplit(ch);
+        words?.addSplit(ch);
       }
     }
     if (stop !== undefined) throw this.fault(missing);
     this.depth--;
-    return { text, words: words.finish() };
+    return text;
   }
 
   private singleQuoted(): string {
@@ -191,7 +192,7 @@ class Lexer {
     if (!(emptyIsUnset ? /^[-+?]$/ : /^[-+?#%]$/).test(modifier)) {
       throw this.fault(`unsupported modifier (${shown}) in substitution`);
     }
-    const word = this.processUntil("}", isPattern, "missing '}'").text;
+    const word = this.processUntil("}", isPattern, "missing '}'");
     const value = this.valueOf(name);
     if (value === undefined && this.options.keepUnset) return `\${${name}${shown}${word}}`;
     const present = value !== undefined && !(emptyIsUnset && value === "");
@@ -215,8 +216,8 @@ class Lexer {
   private replaced(name: string): string {
     const all = this.peek() === "/";
     if (all) this.at++;
-    const pattern = this.processUntil("/", true, "missing '/' in ${}").text;
-    const replacement = this.processUntil("}", true, "missing '}'").text;
+    const pattern = this.processUntil("/", true, "missing '/' in ${}");
+    const replacement = this.processUntil("}", true, "missing '}'");
     const value = this.valueOf(name);
     if (value === undefined && this.options.keepUnset) return `\${${name}/${pattern}/${replacement}}`;
     return replacePattern(value ?? "", pattern, replacement, all);
