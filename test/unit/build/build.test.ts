@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -16,6 +17,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { pruneBuildCache } from "../../../src/build/cache/prune.js";
 import { readLastBuild } from "../../../src/build/last-build.js";
+import { formatPlatform, hostPlatform } from "../../../src/oci/platforms.js";
 import { BuildSandbox } from "../../helpers/build-sandbox.js";
 
 let sandbox: BuildSandbox;
@@ -280,6 +282,20 @@ describe("outputs", () => {
   });
 });
 
+it("BUILDKIT_MULTI_PLATFORM makes an index and directories of a single platform too", async () => {
+  sandbox.write({ a: "1" });
+  const output = [`type=local,dest=${path.join(sandbox.root, "out")}`];
+  const build = (value: string) =>
+    sandbox.build("FROM scratch\nCOPY a /a\n", { output, buildArgs: [`BUILDKIT_MULTI_PLATFORM=${value}`] });
+  const index = await build("1");
+  expect(index.image.mediaType).toBe("application/vnd.oci.image.index.v1+json");
+  expect(readdirSync(path.join(sandbox.root, "out"))).toEqual([formatPlatform(hostPlatform()).replaceAll("/", "_")]);
+  const plain = await build("0");
+  expect(plain.image.digest).toBe(index.images[0]!.manifest.digest);
+  expect(existsSync(path.join(sandbox.root, "out", "a"))).toBe(true);
+  await expect(build("maybe")).rejects.toMatchObject({ code: "USAGE" });
+});
+
 it("the last image is remembered for its context, and for where it was asked for", async () => {
   const untagged = await sandbox.build("FROM scratch\nLABEL a=b\n");
   const tagged = await sandbox.build("FROM scratch\n", { tags: ["web"] });
@@ -304,6 +320,13 @@ describe("what can go wrong", () => {
   ])("%j %j is a coded error", async (text, flags, code) => {
     const failure = await sandbox.build(text, flags).catch((error: unknown) => error);
     expect(failure).toMatchObject({ name: "AegisError", ...(code === undefined ? {} : { code }) });
+  });
+
+  it("a file without end is refused, and so are values that no config should hold", async () => {
+    await expect(sandbox.build("", { file: "/dev/zero" })).rejects.toMatchObject({ code: "DOCKERFILE_TOO_LARGE" });
+    const labels = Array.from({ length: 5 }, (_, i) => `LABEL a${i}=$A`).join("\n");
+    const large = sandbox.build(`FROM scratch\nARG A=${"a".repeat(900_000)}\n${labels}\n`);
+    await expect(large).rejects.toMatchObject({ code: "IMAGE_CONFIG_TOO_LARGE" });
   });
 
   it("a missing file is named with what to do", async () => {
