@@ -48,7 +48,12 @@ async function outcomeOf(
   item: ConformanceCase,
   isolation: "container" | "vm",
 ): Promise<readonly string[]> {
-  return differences(readBuilds(suite)[item.name]!, await builder.build(item, isolation));
+  try {
+    return differences(readBuilds(suite)[item.name]!, await builder.build(item, isolation));
+  } catch (error) {
+    // Told like a difference: the other cases go on.
+    return [`+ ${error instanceof Error ? error.message : error}`];
+  }
 }
 
 /** What is in only one of the two, as lines; nothing when they are alike. The order of a config's fields counts. */
