@@ -209,9 +209,9 @@ class StageBuilder {
   }
 }
 
-function shownValues(text: string, lookup: Lookup, { escape }: Dockerfile): string {
+function shownValues(text: string, lookup: Lookup, dockerfile: Dockerfile): string {
   try {
-    return lexWord(text, lookup, { escape });
+    return lexWord(text, lookup, dockerfile);
   } catch (error) {
     if (error instanceof Fault) return text;
     throw error;
