@@ -8,7 +8,6 @@ import type { Download } from "../context/download.js";
 import type { GitAddress } from "../context/git-address.js";
 import type { GitTree } from "../context/trees.js";
 import type { RootStack } from "../roots.js";
-import type { Bytes } from "../tree/archive.js";
 import { Changes } from "../tree/changes.js";
 import { type ModeChange, parseMode } from "../tree/chmod.js";
 import {
@@ -182,12 +181,7 @@ async function place(at: Placing, item: CopyItem): Promise<void> {
   }
   if (item.type === "download") {
     const found = await item.start();
-    if (
-      input.add !== false &&
-      input.add.unpack.remote &&
-      (await unpack(at, ({ bytesOfFile }) => bytesOfFile(found.file)))
-    )
-      return;
+    if (input.add !== false && input.add.unpack.remote && (await unpack(at, { file: found.file }))) return;
     await putDownload(changes, found, destination, options);
     return;
   }
@@ -201,23 +195,23 @@ async function place(at: Placing, item: CopyItem): Promise<void> {
     if (input.add !== false && input.add.unpack.local) {
       const followed = await resolvePath(from, path);
       const isFile = (await from.lstat(followed))?.type === "file";
-      if (isFile && (await unpack(at, ({ bytesIn }) => bytesIn(from, followed)))) continue;
+      if (isFile && (await unpack(at, { view: from, path: followed }))) continue;
     }
     await copyInto(changes, from, path, destination, options);
   }
 }
 
-type Archives = typeof import("../tree/archive.js");
+type Packed = { readonly file: string } | { readonly view: SourceView; readonly path: ByteString };
 
 /** Unpacks what is an archive. */
-async function unpack(at: Placing, bytesOf: (archives: Archives) => Bytes): Promise<boolean> {
+async function unpack(at: Placing, packed: Packed): Promise<boolean> {
   const { input, changes, destination, options } = at;
-  const archives = await import("../tree/archive.js");
-  const bytes = bytesOf(archives);
-  if (!input.add || !(await archives.isArchive(bytes))) return false;
+  const { bytesIn, bytesOfFile, isArchive, unpackInto } = await import("../tree/archive.js");
+  const bytes = "file" in packed ? bytesOfFile(packed.file) : bytesIn(packed.view, packed.path);
+  if (!input.add || !(await isArchive(bytes))) return false;
   at.spool ??= new Spool(await input.add.spool());
   const target = await resolvePath(changes, destination);
-  await archives.unpackInto(changes, bytes, target, { owner: options.owner, spool: at.spool });
+  await unpackInto(changes, bytes, target, { owner: options.owner, spool: at.spool });
   return true;
 }
 
