@@ -1,8 +1,9 @@
 /** What the user is told when a RUN fails: the step, its lines in the file, the exit status, the end of its output. */
 import { AegisError } from "../../support/errors.js";
+import { terminalText } from "../../support/terminal-text.js";
 import type { RunOutcome } from "../executors/types.js";
 
-/** The last lines of a step's output. */
+/** The last lines of a step's output, as they may be shown on a terminal. */
 export class LogTail {
   #text = "";
 
@@ -11,7 +12,7 @@ export class LogTail {
   }
 
   lines(count: number): readonly string[] {
-    return this.#text.replace(/\n$/, "").split("\n").slice(-count);
+    return this.#text.replace(/\n$/, "").split("\n").slice(-count).map(terminalText);
   }
 }
 

@@ -1,5 +1,7 @@
 /** Draws a build's events: live on a terminal, as plain lines elsewhere, not at all when quiet. */
+import { StringDecoder } from "node:string_decoder";
 import type { BuildEvent, Report } from "../../build/types.js";
+import { terminalText } from "../../support/terminal-text.js";
 
 export type ProgressMode = "auto" | "plain" | "tty" | "quiet" | "none" | "rawjson";
 
@@ -17,7 +19,7 @@ export interface ReporterStream {
 /** A reporter for what the user asked for; the live one is loaded only when it is used. */
 export async function createReporter(mode: ProgressMode, stream: ReporterStream): Promise<Reporter> {
   if (mode === "quiet" || mode === "none") return { report: () => undefined, end: async () => undefined };
-  if (mode === "rawjson") return rawJsonReporter(stream);
+  if (mode === "rawjson") return (await import("./raw-progress.js")).rawJsonReporter(stream);
   const live = mode === "tty" || (mode === "auto" && stream.isTTY);
   return withSummary(live ? (await import("./live-progress.js")).liveReporter(stream) : plainReporter(stream), stream);
 }
@@ -46,11 +48,15 @@ interface PlainStep {
   readonly title: string;
   readonly since: number;
   readonly partial: { stdout: string; stderr: string };
+  /** A character may come in two pieces. */
+  readonly decoders: { readonly stdout: StringDecoder; readonly stderr: StringDecoder };
 }
 
 /** Lines as BuildKit's `--progress=plain` prints them: `#3 [2/4] RUN make`, `#3 0.512 output`, `#3 DONE 1.2s`. */
 export function plainReporter(stream: ReporterStream): Reporter {
   const steps = new Map<number, PlainStep>();
+  // A file keeps what the step wrote; a terminal would obey it.
+  const shown = (text: string) => (stream.isTTY ? terminalText(text) : text);
   let last: number | undefined;
   const line = (step: number, text: string) => {
     if (last !== undefined && last !== step) stream.write("\n");
@@ -64,15 +70,20 @@ export function plainReporter(stream: ReporterStream): Reporter {
   const report = (event: BuildEvent): void => {
     switch (event.type) {
       case "started":
-        steps.set(event.step, { title: event.title, since: performance.now(), partial: { stdout: "", stderr: "" } });
+        steps.set(event.step, {
+          title: event.title,
+          since: performance.now(),
+          partial: { stdout: "", stderr: "" },
+          decoders: { stdout: new StringDecoder(), stderr: new StringDecoder() },
+        });
         line(event.step, event.title);
         return;
       case "output": {
         const step = steps.get(event.step)!;
-        const lines = (step.partial[event.stream] + Buffer.from(event.chunk).toString("utf8")).split("\n");
+        const lines = (step.partial[event.stream] + decoded(step, event)).split("\n");
         step.partial[event.stream] = lines.pop() ?? "";
         const at = ((performance.now() - step.since) / 1000).toFixed(3);
-        for (const text of lines) line(event.step, `${at} ${text}`);
+        for (const text of lines) line(event.step, `${at} ${shown(text)}`);
         return;
       }
       case "note":
@@ -96,21 +107,15 @@ export function plainReporter(stream: ReporterStream): Reporter {
       const text = step?.partial[name];
       if (!step || !text) continue;
       step.partial[name] = "";
-      line(number, `${((performance.now() - step.since) / 1000).toFixed(3)} ${text}`);
+      line(number, `${((performance.now() - step.since) / 1000).toFixed(3)} ${shown(text)}`);
     }
   };
   return { report, end: async () => undefined };
 }
 
+const decoded = (step: PlainStep, { stream, chunk }: Extract<BuildEvent, { type: "output" }>): string =>
+  step.decoders[stream].write(Buffer.from(chunk));
+
 export function warningText({ rule, text, line }: Extract<BuildEvent, { type: "warning" }>): string {
   return `${rule === undefined ? "" : `${rule}: `}${text}${line === undefined ? "" : ` (line ${line})`}`;
-}
-
-/** One JSON object a line, output as base64. */
-function rawJsonReporter(stream: ReporterStream): Reporter {
-  const report = (event: BuildEvent): void => {
-    const plain = event.type === "output" ? { ...event, chunk: Buffer.from(event.chunk).toString("base64") } : event;
-    stream.write(`${JSON.stringify({ ...plain, time: new Date().toISOString() })}\n`);
-  };
-  return { report, end: async () => undefined };
 }

@@ -2,7 +2,48 @@ import { describe, expect, it } from "vitest";
 import { Progress } from "../../../src/build/progress.js";
 import { createReporter, plainReporter } from "../../../src/cli/render/progress.js";
 
+it("raw progress has the shape of BuildKit's", async () => {
+  const lines: { readonly [kind: string]: readonly Readonly<Record<string, unknown>>[] }[] = [];
+  const reporter = await createReporter("rawjson", { write: (part) => lines.push(JSON.parse(part)) });
+  const progress = new Progress(reporter.report);
+  const step = progress.start("[1/1] RUN make");
+  step.output("stderr", Buffer.from("no rule\n"));
+  progress.warn({ rule: "UndefinedVar", text: "Usage", line: 7 });
+  step.failed(new Error("exit code: 1"));
+  progress.start("exporting").done(true);
+  const vertices = lines.flatMap((line) => line.vertexes ?? []);
+  const [make, exporting] = [...new Set(vertices.map(({ digest }) => digest))];
+  const time = expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+  expect(make).toMatch(/^sha256:[0-9a-f]{64}$/);
+  expect(lines).toEqual([
+    { vertexes: [{ digest: make, name: "[1/1] RUN make", started: time }] },
+    { logs: [{ vertex: make, stream: 2, data: "bm8gcnVsZQo=", timestamp: time }] },
+    {
+      warnings: [
+        {
+          level: 1,
+          short: Buffer.from("UndefinedVar: Usage (line 7)").toString("base64"),
+          range: [{ start: { line: 7 }, end: { line: 7 } }],
+        },
+      ],
+    },
+    { vertexes: [{ digest: make, name: "[1/1] RUN make", started: time, completed: time, error: "exit code: 1" }] },
+    { vertexes: [{ digest: exporting, name: "exporting", started: time }] },
+    { vertexes: [{ digest: exporting, name: "exporting", started: time, completed: time, cached: true }] },
+  ]);
+});
+
 describe("plain progress", () => {
+  it("puts a character together that came in two pieces", () => {
+    let text = "";
+    const progress = new Progress(plainReporter({ write: (part) => (text += part) }).report);
+    const step = progress.start("[1/1] RUN make");
+    const bytes = Buffer.from("ü\n");
+    step.output("stdout", bytes.subarray(0, 1));
+    step.output("stdout", bytes.subarray(1));
+    expect(text).toMatch(/ ü\n$/);
+  });
+
   it("numbers steps, names the one that a line belongs to, and keeps lines whole", () => {
     let text = "";
     const progress = new Progress(plainReporter({ write: (part) => (text += part) }).report);
