@@ -1,6 +1,7 @@
 /**
  * Builds as a person types them, start to finish, against buildah and, where one answers, a Docker engine: the same files from the same base
- * in the same run. `DOCKER_HOST` (and DOCKER_CONFIG, PATH) say where the engine is; without one its lines are left out.
+ * in the same run, all on the host's network, which is what an engine without a bridge has. `DOCKER_HOST` (and DOCKER_CONFIG, PATH) say
+ * where the engine is; without one its lines are left out. An engine that somebody prunes meanwhile fails the row: give it one of its own.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -12,6 +13,8 @@ interface Builder {
   readonly env: NodeJS.ProcessEnv;
   /** The command that builds the context at `directory`. */
   build(directory: string, flags: string): string;
+  /** Takes back what it left outside of the scratch directory. */
+  dispose?(): Promise<unknown>;
 }
 
 interface Sample {
@@ -42,7 +45,12 @@ const many = `FROM ${baseName}\nCOPY . /context\n`;
 const row: BenchRow = async (bench) => {
   const { aegis, env, base } = await commandLine(bench);
   const builders: Builder[] = [
-    { name: "aegis", env, build: (directory, flags) => `${aegis} build -q ${flags} -t bench ${directory}` },
+    {
+      name: "aegis",
+      env,
+      build: (directory, flags) =>
+        `${aegis} build -q --isolation container --network host ${flags} -t bench ${directory}`,
+    },
     await buildahWith(bench, base),
   ];
   const docker = await dockerWith(base);
@@ -51,26 +59,28 @@ const row: BenchRow = async (bench) => {
   const small = await contextOf(bench, "small", steps, { "app/main.sh": "echo hello\n" });
   const fan = await contextOf(bench, "fan", wide, {});
   const large = await contextOf(bench, "large", many, largeContext(bench.heavy ? 100_000 : 20_000));
-  const files = bench.heavy ? "100,000" : "20,000";
-  return [
-    ...(await measure(bench, builders, small, [
-      { what: "two RUNs and a COPY, cold", flags: "--no-cache" },
-      { what: "everything cached" },
-      { what: "one file changed in the last COPY", change },
-    ])),
-    ...(await measure(bench, builders, fan, [
-      { what: "20 stages side by side, cold", flags: "--no-cache" },
-      { what: "20 stages, everything cached" },
-    ])),
-    ...(await measure(bench, builders, large, [
-      { what: `context of ${files} files, cold`, flags: "--no-cache" },
-      { what: `context of ${files} files, nothing changed` },
-      {
-        what: `context of ${files} files, one changed`,
-        change: { file: "d0/f0", text: (round) => `changed ${round}\n` },
-      },
-    ])),
-  ];
+  const files = bench.heavy ? "100,000 files" : "20,000 files";
+  const oneFile = { file: "d0/f0", text: (round: number) => `changed ${round}\n` };
+  try {
+    return [
+      ...(await measure(bench, builders, small, [
+        { what: "two RUNs and a COPY: cold", flags: "--no-cache" },
+        { what: "two RUNs and a COPY: everything cached" },
+        { what: "two RUNs and a COPY: one file of the COPY changed", change },
+      ])),
+      ...(await measure(bench, builders, fan, [
+        { what: "20 stages side by side: cold", flags: "--no-cache" },
+        { what: "20 stages side by side: everything cached" },
+      ])),
+      ...(await measure(bench, builders, large, [
+        { what: `context of ${files}: cold`, flags: "--no-cache" },
+        { what: `context of ${files}: nothing changed` },
+        { what: `context of ${files}: one changed`, change: oneFile },
+      ])),
+    ];
+  } finally {
+    for (const builder of builders) await builder.dispose?.();
+  }
 };
 
 /** Ours against each of the others: the fastest of several rounds, in which the builders take turns. */
@@ -100,12 +110,12 @@ async function measure(
 }
 
 function goalOf(what: string, peer: string, ours: number, theirs: number): Pick<BenchLine, "goal"> {
-  if (what === "everything cached") {
+  if (what.endsWith("everything cached")) {
     return peer.startsWith("docker")
       ? { goal: { text: "at most half of it", met: ours <= theirs / 2 } }
       : { goal: { text: "less than it", met: ours < theirs } };
   }
-  if (!what.endsWith("cold") || !peer.startsWith("docker")) return {};
+  if (!what.endsWith(": cold") || !peer.startsWith("docker")) return {};
   return { goal: { text: "not slower", met: ours <= theirs } };
 }
 
@@ -146,20 +156,24 @@ async function buildahWith(bench: Bench, base: string): Promise<Builder> {
     name: "buildah bud --isolation chroot",
     env: {},
     build: (directory, flags) => `${buildah} bud -q --isolation chroot --layers ${flags} -t bench ${directory}`,
+    // Its store's directory is a mount of itself.
+    dispose: () => shell(`umount -l ${store}/root/overlay 2>/dev/null || :`),
   };
 }
 
 /** The engine that `docker` reaches, with the base image in it; undefined when none answers. */
 async function dockerWith(base: string): Promise<Builder | undefined> {
   try {
-    await shell(`docker version && docker import ${base} ${baseName}`);
+    await shell("docker version");
   } catch {
     return undefined;
   }
+  await shell(`docker import ${base} ${baseName}`);
   return {
     name: "docker build",
     env: {},
-    build: (directory, flags) => `docker build -q --network=host ${flags} -t bench ${directory}`,
+    build: (directory, flags) => `docker build -q --network=host ${flags} -t aegis-bench ${directory}`,
+    dispose: () => shell(`docker rmi -f aegis-bench ${baseName} || :`),
   };
 }
 
