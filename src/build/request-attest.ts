@@ -26,7 +26,7 @@ export function provenanceMode(flags: AttestFlags): ProvenanceMode | undefined {
         hint: "scan the finished image instead: -o type=oci,dest=image.tar, and give that to a scanner such as syft",
       });
     }
-    if (type !== "provenance") throw usage(`"${type ?? ""}" is no type of attestation`, "use type=provenance");
+    if (type !== "provenance") throw usage(`"${type ?? word}" is no type of attestation`, "use type=provenance");
     if (wanted !== "min" && wanted !== "max")
       throw usage(`provenance has no mode "${wanted}"`, "use mode=min or mode=max");
     mode = off ? undefined : wanted;

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import path from "node:path";
-import { hasErrno } from "./errors.js";
+import { AegisError, hasErrno } from "./errors.js";
 
 export interface ReplaceOptions {
   readonly mode?: number;
@@ -34,6 +34,34 @@ export async function replaceFile(
     throw error;
   }
 }
+
+/** Does what writes to a place that the user named. @throws AegisError OUTPUT_UNWRITABLE */
+export async function writingTo<T>(target: string, body: () => Promise<T>): Promise<T> {
+  try {
+    return await body();
+  } catch (error) {
+    const { path: failed } = error as NodeJS.ErrnoException;
+    const named = path.resolve(target);
+    const there = failed !== undefined && (failed.startsWith(path.dirname(named)) || named.startsWith(failed));
+    const why = there && reasons.find(([code]) => hasErrno(error, code))?.[1];
+    if (!why) throw error;
+    throw new AegisError("OUTPUT_UNWRITABLE", `${target} can't be written: ${why}`, {
+      hint: "name a place in a directory that exists and that you may write to",
+      cause: error,
+    });
+  }
+}
+
+const reasons = [
+  ["ENOENT", "its directory does not exist"],
+  ["ENOTDIR", "what should be its directory is a file"],
+  ["EISDIR", "a directory is there"],
+  ["EEXIST", "a file is there"],
+  ["EACCES", "permission denied"],
+  ["EPERM", "permission denied"],
+  ["EROFS", "the filesystem is read-only"],
+  ["ENAMETOOLONG", "the name is too long"],
+] as const;
 
 /** Renames a finished, synced file or directory into place and makes the rename durable. */
 export async function publish(temporary: string, target: string): Promise<void> {

@@ -4,7 +4,7 @@ import { formatPlatform } from "../../oci/platforms.js";
 import { familiarName, formatReference, parseReference } from "../../oci/references.js";
 import type { Descriptor, Platform } from "../../oci/types.js";
 import { AegisError } from "../../support/errors.js";
-import { replaceFile } from "../../support/files.js";
+import { replaceFile, writingTo } from "../../support/files.js";
 import { registriesFile } from "../../support/home.js";
 import type { BuildEnvironment } from "../environment.js";
 import { type BuildOutput, standardOutput } from "../request-outputs.js";
@@ -19,8 +19,14 @@ export interface Delivery {
   image(variant: ImageVariant, names: readonly string[]): Promise<WrittenImage>;
 }
 
-/** @throws AegisError OUTPUT_UNNAMED, OUTPUT_ONE_PLATFORM, and what writing and pushing throw */
+/** @throws AegisError OUTPUT_UNNAMED, OUTPUT_ONE_PLATFORM, OUTPUT_UNWRITABLE, and what writing and pushing throw */
 export async function deliver(environment: BuildEnvironment, output: BuildOutput, delivery: Delivery): Promise<void> {
+  const place = "file" in output ? output.file : "directory" in output ? output.directory : undefined;
+  const carried = () => carry(environment, output, delivery);
+  await (place === undefined ? carried() : writingTo(place, carried));
+}
+
+async function carry(environment: BuildEnvironment, output: BuildOutput, delivery: Delivery): Promise<void> {
   const { progress, request } = environment;
   switch (output.type) {
     case "image":

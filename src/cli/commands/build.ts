@@ -1,12 +1,13 @@
 import { once } from "node:events";
 import { constants } from "node:os";
+import path from "node:path";
 import { Command, Option } from "clipanion";
 import { buildImage } from "../../build/build.js";
 import { buildRequest, wantedInput } from "../../build/request.js";
 import { type BuildCall, buildCall } from "../../build/request-call.js";
 import type { BuildRequest } from "../../build/types.js";
 import { AegisError } from "../../support/errors.js";
-import { replaceFile } from "../../support/files.js";
+import { replaceFile, writingTo } from "../../support/files.js";
 import { AegisCommand } from "../command.js";
 import { buildInput } from "../input.js";
 import { createReporter, type ProgressMode } from "../render/progress.js";
@@ -98,6 +99,8 @@ export default class BuildCommand extends AegisCommand {
   quiet = Option.Boolean("-q,--quiet", false, { description: "print nothing but the image's id" });
   iidfile = Option.String("--iidfile", { description: "write the image's id to this file" });
 
+  debug = Option.Boolean("-D,--debug", false, { description: "show where in the program an error comes from" });
+
   // Of docker build and buildx build; each is answered with a line that says why it changes nothing.
   builder = Option.String("--builder", { hidden: true });
   cgroupParent = Option.String("--cgroup-parent", { hidden: true });
@@ -116,6 +119,7 @@ export default class BuildCommand extends AegisCommand {
   disableContentTrust = Option.Boolean("--disable-content-trust", true, { hidden: true });
 
   override async execute() {
+    if (this.debug) process.env.AEGIS_DEBUG = "1";
     this.tellWithoutEffect();
     const place = { path: this.contextPath ?? ".", file: this.file };
     const input = await buildInput(wantedInput(place), process.stdin);
@@ -170,11 +174,11 @@ export default class BuildCommand extends AegisCommand {
       const result = await buildImage(this.home, { ...request, signal: abort.signal }, reporter.report);
       failed = false;
       await reporter.end(failed);
-      if (this.iidfile !== undefined) await replaceFile(this.iidfile, result.imageId, { mode: 0o644 });
+      if (this.iidfile !== undefined) await writeNamed(this.iidfile, result.imageId);
       if (this.metadataFile !== undefined) {
         const { buildMetadata } = await import("../../build/metadata.js");
         const text = `${JSON.stringify(buildMetadata(result), null, 2)}\n`;
-        await replaceFile(this.metadataFile, text, { mode: 0o644 });
+        await writeNamed(this.metadataFile, text);
       }
       if (this.json || mode === "quiet") {
         const { imageId, names, steps, cachedSteps } = result;
@@ -228,6 +232,9 @@ const interrupted = (signal: NodeJS.Signals) =>
     exitCode: 128 + constants.signals[signal],
     hint: "the steps that were done are kept; build again to go on from there",
   });
+
+const writeNamed = (file: string, text: string) =>
+  writingTo(file, () => replaceFile(path.resolve(file), text, { mode: 0o644 }));
 
 async function writeAll(stream: NodeJS.WritableStream, chunk: Uint8Array): Promise<void> {
   if (!stream.write(Buffer.from(chunk))) await once(stream, "drain");

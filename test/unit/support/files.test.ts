@@ -1,10 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { replaceFile } from "../../../src/support/files.js";
+import { replaceFile, writingTo } from "../../../src/support/files.js";
 import { createSocketDirectory, openHome, removeSocketDirectory } from "../../../src/support/home.js";
 import { acquireLock, tryLock } from "../../../src/support/locks.js";
 
@@ -92,4 +92,18 @@ describe("openHome", () => {
     await writeFile(file, "");
     expect(() => openHome({ AEGIS_HOME: file })).toThrow(expect.objectContaining({ code: "HOME_UNUSABLE" }));
   });
+});
+
+it.each([
+  ["missing/file", "its directory does not exist"],
+  ["file/below", "what should be its directory is a file"],
+  ["directory", "a directory is there"],
+])("a place %s that can't be written is named with why", async (name, why) => {
+  await writeFile(path.join(directory, "file"), "");
+  await mkdir(path.join(directory, "directory"));
+  const target = path.join(directory, name);
+  const written = writingTo(target, () => replaceFile(target, "text"));
+  await expect(written).rejects.toMatchObject({ code: "OUTPUT_UNWRITABLE", message: expect.stringContaining(why) });
+  const other = new Error("something else");
+  await expect(writingTo(target, () => Promise.reject(other))).rejects.toBe(other);
 });
