@@ -79,7 +79,8 @@ static bool lookup_user(int fd, const char *wanted, struct identity *identity, c
     field(&rest);
     char *home = field(&rest);
     if (gid_text == NULL || user[0] == 0 || !number(uid_text, &uid) || !number(gid_text, &gid)) continue;
-    if (strcmp(user, wanted) != 0 && !(numeric && uid == wanted_uid)) continue;
+    /* A number is nobody's name, whoever is called so. */
+    if (numeric ? uid != wanted_uid : strcmp(user, wanted) != 0) continue;
     identity->uid = uid;
     identity->gid = gid;
     if (home != NULL && home[0] != 0 && strlen(home) < sizeof identity->home) strcpy(identity->home, home);
@@ -101,7 +102,10 @@ static bool listed(char *members, const char *name) {
 static bool lookup_group(int fd, const char *wanted, gid_t *found) {
   struct lines lines = {.fd = fd};
   uint32_t wanted_gid = 0, gid = 0;
-  bool numeric = number(wanted, &wanted_gid);
+  if (number(wanted, &wanted_gid)) {
+    *found = wanted_gid;
+    return true;
+  }
   for (char *line; fd >= 0 && (line = next_line(&lines)) != NULL;) {
     char *rest = line, *group = field(&rest);
     field(&rest);
@@ -110,8 +114,7 @@ static bool lookup_group(int fd, const char *wanted, gid_t *found) {
     *found = gid;
     return true;
   }
-  if (numeric) *found = wanted_gid;
-  return numeric;
+  return false;
 }
 
 static void supplementary(int fd, const char *name, struct identity *identity) {
