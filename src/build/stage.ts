@@ -6,7 +6,7 @@ import { Fault } from "../dockerfile/errors.js";
 import { expandInstruction } from "../dockerfile/expand.js";
 import { parseOnbuild } from "../dockerfile/parser.js";
 import { lexWord } from "../dockerfile/shell-lexer.js";
-import type { Dockerfile, Instruction, InstructionOf, Lookup, Stage } from "../dockerfile/types.js";
+import type { ArgDefinition, Dockerfile, Instruction, InstructionOf, Lookup, Stage } from "../dockerfile/types.js";
 import { AegisError } from "../support/errors.js";
 import { type ImageDraft, withConfig, withLayer } from "./draft.js";
 import type { BuildEnvironment } from "./environment.js";
@@ -140,7 +140,7 @@ class StageBuilder {
   #arg(raw: InstructionOf<"ARG">): void {
     const shown: string[] = [];
     for (const arg of raw.args) {
-      const value = this.#argValue(raw, arg.name);
+      const value = this.#argValue(raw, arg);
       this.scope.declareArg(arg.name, value);
       shown.push(value === undefined ? arg.name : `${arg.name}=${value}`);
     }
@@ -158,12 +158,12 @@ class StageBuilder {
   }
 
   /** `--build-arg` wins over the default, which wins over the value before the first FROM. */
-  #argValue(raw: InstructionOf<"ARG">, name: string): string | undefined {
+  #argValue(raw: InstructionOf<"ARG">, arg: ArgDefinition): string | undefined {
     const { dockerfile, buildArgs, globalArgs } = this.plan;
-    const own = raw.args.find((arg) => arg.name === name);
+    const { name } = arg;
     if (Object.hasOwn(buildArgs, name)) return buildArgs[name];
-    if (own?.value === undefined) return Object.hasOwn(globalArgs, name) ? globalArgs[name] : undefined;
-    const single = { ...raw, args: [own] };
+    if (arg.value === undefined) return Object.hasOwn(globalArgs, name) ? globalArgs[name] : undefined;
+    const single = { ...raw, args: [arg] };
     const expanded = expandInstruction(single, this.scope.lookup, { escape: dockerfile.escape, file: dockerfile.file });
     return expanded.kind === "ARG" ? expanded.args[0]?.value : undefined;
   }
