@@ -149,7 +149,8 @@ async function produce(
 ): Promise<void> {
   // A linked layer stands on its own: it is made over nothing, and what lies below never changes it.
   const view = input.link ? emptyView : await roots.lookups();
-  const owner = input.chown === undefined ? undefined : await resolveOwner(await roots.lookups(), input.chown);
+  const ground = input.link || roots.layers.length === 0 ? undefined : view;
+  const owner = input.chown === undefined ? undefined : await resolveOwner(ground, input.chown);
   const changes = new Changes(view, { sec: input.now, nsec: 0 });
   const options: CopyOptions = { owner, chmod, excluded: input.exclude };
   const destination = encodeText(input.destination);

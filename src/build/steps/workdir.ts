@@ -22,7 +22,10 @@ export function workdirStep(input: WorkdirInput, roots: RootStack): LayerStep {
     async produce(sink: TreeSink) {
       const view = await roots.lookups();
       const changes = new Changes(view, { sec: input.now, nsec: 0 });
-      const owner = input.user === "" ? { uid: 0, gid: 0 } : await resolveOwner(view, input.user);
+      const owner =
+        input.user === ""
+          ? { uid: 0, gid: 0 }
+          : await resolveOwner(roots.layers.length === 0 ? undefined : view, input.user);
       await changes.mkdirAll(await resolvePath(changes, encodeText(input.path)), 0o755, owner);
       await changes.emit(sink);
     },

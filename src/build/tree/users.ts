@@ -76,25 +76,25 @@ function groupOf(groups: readonly GroupEntry[], word: string): number {
 /**
  * Whose files `--chown` makes: names are looked up, numbers are taken as they are; a user alone brings its primary group, or
  * for a number the same number.
- * @throws AegisError USER_UNKNOWN for a name where there is no passwd or group to look in
+ * @param view undefined where nothing has been made yet
+ * @throws AegisError USER_UNKNOWN for a name where there is no tree to look into
  */
-export async function resolveOwner(view: TreeView, spec: string): Promise<Owner> {
+export async function resolveOwner(view: TreeView | undefined, spec: string): Promise<Owner> {
   const [userPart, groupPart] = split(spec);
   let uid = userPart === "" ? 0 : numeric(userPart);
   let gid = uid;
   if (uid === undefined) {
-    const passwd = (await readPasswd(view)) ?? [];
-    const entry = passwd.find((it) => it.name === userPart);
-    if (passwd.length === 0) throw unknown("user", userPart);
+    if (!view) throw unknown("user", userPart);
+    const entry = (await readPasswd(view))?.find((it) => it.name === userPart);
     // As in the reference a name that passwd lacks is root, and one that group lacks changes nothing.
     uid = entry?.uid ?? 0;
     gid = entry?.gid ?? 0;
   }
   if (groupPart !== undefined && groupPart !== "") {
     const number = numeric(groupPart);
-    const groups = number === undefined ? ((await readGroups(view)) ?? []) : [];
-    if (number === undefined && groups.length === 0) throw unknown("group", groupPart);
-    gid = number ?? groups.find((it) => it.name === groupPart)?.gid ?? gid;
+    if (number === undefined && !view) throw unknown("group", groupPart);
+    const groups = number === undefined && view ? await readGroups(view) : undefined;
+    gid = number ?? groups?.find((it) => it.name === groupPart)?.gid ?? gid;
   }
   return { uid, gid: gid ?? uid };
 }
