@@ -1,6 +1,7 @@
 /** `--call`: what a Dockerfile says, told without building anything. */
 import { listTargets, type Outline, outlineTarget, type TargetSummary } from "../dockerfile/outline.js";
 import { parseDockerfile } from "../dockerfile/parser.js";
+import { reachableStages } from "../dockerfile/stages.js";
 import type { LintWarning } from "../dockerfile/types.js";
 import { hostPlatform } from "../oci/platforms.js";
 import { openImageStore } from "../oci/store.js";
@@ -8,7 +9,7 @@ import type { AegisError } from "../support/errors.js";
 import type { AegisHome } from "../support/home.js";
 import { findDockerfile } from "./context/dockerfile.js";
 import { ContextTrees } from "./context/trees.js";
-import { checkFailed, lintPlan, storedBases } from "./lint.js";
+import { checkFailed, lintPlan, storedBases, tolerant } from "./lint.js";
 import { planBuild } from "./plan.js";
 import { Progress } from "./progress.js";
 import { platformArgs } from "./scope.js";
@@ -62,7 +63,10 @@ export async function evaluateDockerfile(
   const store = await openImageStore(home.images);
   try {
     const bases = await storedBases(plan, request, store);
-    const report = await lintPlan(plan, { request, bases, dockerfilePath: found.path });
+    // A check without a target is of all stages.
+    const reached = () => reachableStages(dockerfile, (stage) => plan.imageOf(stage).image, request);
+    const built = request.target ? tolerant(reached) : undefined;
+    const report = await lintPlan(plan, { request, bases, dockerfilePath: found.path, built });
     const failure = report.error ?? (report.failed ? checkFailed(found.name, report.warnings) : undefined);
     return { method, file, warnings: report.warnings, failure };
   } finally {

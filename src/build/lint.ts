@@ -65,7 +65,7 @@ export async function storedBases(plan: Plan, request: BuildRequest, store: Imag
 }
 
 /** What is wrong with a FROM is for the rules to tell, or for the build. */
-function tolerant<T>(body: () => T): T | undefined {
+export function tolerant<T>(body: () => T): T | undefined {
   try {
     return body();
   } catch {

@@ -7,7 +7,7 @@ import type { LintWarning, SourceRange } from "../../dockerfile/types.js";
 export function evaluationText(evaluation: Evaluation): string {
   switch (evaluation.method) {
     case "check":
-      return checkText(evaluation.warnings, evaluation.file);
+      return checkText(evaluation);
     case "outline":
       return outlineText(evaluation.outline);
     case "targets":
@@ -84,14 +84,14 @@ const mountJson = ({ name, required, range }: OutlinedMount) => ({
   location: location(range),
 });
 
-function checkText(warnings: readonly LintWarning[], file: EvaluatedFile): string {
+function checkText({ warnings, file, failure }: Extract<Evaluation, { method: "check" }>): string {
   const { length } = warnings;
-  if (length === 0) return "Check complete, no warnings found.\n";
+  if (length === 0) return failure ? "" : "Check complete, no warnings found.\n";
   const found = length === 1 ? "1 warning has been found!" : `${length} warnings have been found!`;
   const told = warnings.map(({ rule, message, range }) =>
     [`\nWARNING: ${rule} - ${describeRule(rule).url}`, message, `${sourceExcerpt(file, range)}\n`].join("\n"),
   );
-  return `Check complete, ${found}\n${told.join("")}`;
+  return `Check complete, ${found}\n${told.join("")}${failure ? "\n" : ""}`;
 }
 
 /** The lines of `range` and two around them, one where there are several, as the reference frames them. */

@@ -106,6 +106,24 @@ Dockerfile:13
     });
   });
 
+  it("leaves the last word to what keeps a build from beginning", async () => {
+    const failing = await evaluate("FROM scratch\nLABEL a=${b!}\n", "check");
+    expect(evaluationText(failing)).toBe("");
+    const both = await evaluate("FROM scratch\nENV A b\nLABEL a=${b!}\n", "check");
+    expect(evaluationText(both)).toMatch(/^Check complete, 1 warning has been found!\n.*-\n\n$/s);
+  });
+
+  it("is of all stages, or of those that the target needs", async () => {
+    const text = "FROM scratch AS a\nENV A b\nFROM scratch AS b\nLABEL c=$D\nFROM a AS last\n";
+    const rules = async (flags: Partial<typeof noFlags>) => {
+      const result = await evaluate(text, "check", flags);
+      return result.method === "check" ? result.warnings.map(({ rule }) => rule) : undefined;
+    };
+    expect(await rules({})).toEqual(["LegacyKeyValueFormat", "UndefinedVar"]);
+    expect(await rules({ target: "b" })).toEqual(["UndefinedVar"]);
+    expect(await rules({ target: "last" })).toEqual(["LegacyKeyValueFormat"]);
+  });
+
   it("leaves rules out as the directive or the build argument asks", async () => {
     const buildArgs = ["BUILDKIT_DOCKERFILE_CHECK=skip=LegacyKeyValueFormat"];
     const text = "# check=skip=MaintainerDeprecated\nFROM scratch\nENV A b\nMAINTAINER me\n";
