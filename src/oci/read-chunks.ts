@@ -1,7 +1,10 @@
 /** Reading files from their beginning to their end. */
+import { readSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 
 const readSize = 1 << 20;
+/** Little enough to stay in the cache of the processor that looks at it next. */
+const smallSize = 256 << 10;
 
 /** A file's bytes in pieces of 1 MiB, each valid until the next one is asked for. One is being read while one is looked at. */
 export async function* readChunks(file: FileHandle, signal?: AbortSignal): AsyncGenerator<Buffer> {
@@ -25,5 +28,19 @@ export async function* readChunks(file: FileHandle, signal?: AbortSignal): Async
   } finally {
     // Whoever stops early closes the file.
     await next.catch(() => undefined);
+  }
+}
+
+/**
+ * The same without the thread pool, for threads that have nothing else to do, and for bytes that are in the page cache or
+ * about to be: waking somebody up takes longer than copying them.
+ */
+export function* readChunksNow(fd: number): Generator<Buffer> {
+  const buffer = Buffer.allocUnsafeSlow(smallSize);
+  for (let position = 0; ; ) {
+    const length = readSync(fd, buffer, 0, smallSize, position);
+    if (length === 0) return;
+    position += length;
+    yield buffer.subarray(0, length);
   }
 }

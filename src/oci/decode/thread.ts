@@ -1,13 +1,11 @@
 /** The program of a decoding thread: reads a blob by its descriptor, hashes, decompresses, fills slots. See protocol.ts. */
-import { readSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { AegisError } from "../../support/errors.js";
+import { readChunksNow } from "../read-chunks.js";
 import { type BlobFacts, decodeBlob } from "./blob.js";
 import { type Failure, type FromThread, slotSize, type ToThread } from "./protocol.js";
 
-/** Little enough to be in the processor's cache when it is hashed. */
-const readSize = 256 << 10;
 const chunksPerTurn = 64;
 
 const port = parentPort as MessagePort;
@@ -81,15 +79,9 @@ async function takeSlot(): Promise<number> {
   return free.pop()!;
 }
 
-/** Without the thread pool: this thread has nothing else to do, and the pool is busy writing. */
 async function* readBlob(fd: number): AsyncGenerator<Uint8Array> {
-  const buffer = Buffer.allocUnsafeSlow(readSize);
-  for (let position = 0; ; ) {
-    const length = readSync(fd, buffer, 0, readSize, position);
-    if (length === 0) return;
-    position += length;
-    yield buffer.subarray(0, length);
-  }
+  // The pool is busy writing.
+  yield* readChunksNow(fd);
 }
 
 function describe(error: unknown): Failure {

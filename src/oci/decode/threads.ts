@@ -4,10 +4,11 @@
  */
 import { existsSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
+import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { AegisError } from "../../support/errors.js";
-import { readChunks } from "../read-chunks.js";
+import { readChunksNow } from "../read-chunks.js";
 import type { BlobFacts, DecodeRequest } from "./blob.js";
 import { type FromThread, slotSize, type ToThread } from "./protocol.js";
 
@@ -27,6 +28,8 @@ export interface Decoding {
   stop(): Promise<void>;
 }
 
+/** So often the event loop gets a turn when nothing else gives it one. */
+const piecesPerTurn = 16;
 /** Beside the bundle; in a checkout whose sources run by themselves, what was built of them last. */
 const programs = ["layer-thread.mjs", "../../../dist/layer-thread.mjs"];
 
@@ -128,9 +131,17 @@ function openJob(worker: Worker): Job {
   };
 }
 
-/** A plain tar needs no thread but for its hash. */
+/**
+ * A plain tar needs no thread but for its hash. That thread reads the same bytes a little earlier, so it is the one that waits
+ * for the device.
+ */
 async function* readBeside(job: Job, file: FileHandle): AsyncGenerator<Uint8Array, () => Promise<BlobFacts>> {
-  yield* readChunks(file);
+  let count = 0;
+  for (const piece of readChunksNow(file.fd)) {
+    yield piece;
+    // Downloads of other layers go on meanwhile.
+    if (++count % piecesPerTurn === 0) await setImmediate();
+  }
   return async () => {
     const message = await job.next();
     if (message.type === "ended") return message.facts;
