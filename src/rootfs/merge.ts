@@ -3,7 +3,7 @@
  * layers are kept. Over a `lower` disk the result is an overlay lower instead: what a layer removes from that disk stays
  * as a whiteout device or an opaque mark. OCI image spec, layer.md "Applying Changesets"; kernel docs, overlayfs.rst.
  */
-import { isAufsMetadata, parseWhiteout } from "../oci/whiteouts.js";
+import { parseWhiteout } from "../oci/whiteouts.js";
 import { type ByteString, decodeText } from "../support/brands.js";
 import { AegisError } from "../support/errors.js";
 import type { TreeEntry, TreeSink } from "../support/tree.js";
@@ -60,7 +60,6 @@ export class LayerMerger implements TreeSink {
 
   entry(entry: TreeEntry): void {
     this.#passing = false;
-    if (isAufsMetadata(entry.path)) return;
     const whiteout = parseWhiteout(entry.path);
     if (whiteout?.kind === "whiteout") this.#whiteOut(whiteout.path);
     else if (whiteout) this.#makeOpaque(whiteout.path);

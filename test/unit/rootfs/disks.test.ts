@@ -94,6 +94,14 @@ describe("assembling", () => {
   });
 });
 
+describe("an old layer", () => {
+  it("does not bring the bookkeeping of its driver along", async () => {
+    const image = await test.image([files({ ".wh..wh.aufs": "x", ".wh..wh.plnk/12.34": "y", a: "1" })]);
+    await using view = await openTreeView(await ensureRootDisks(test.home, test.store, image));
+    expect(await view.list(bytePath(""))).toEqual(["a"]);
+  });
+});
+
 describe("layers that are still being downloaded", () => {
   it("are waited for one by one: those below are merged meanwhile", async () => {
     const image = await test.image([files({ a: "1" }), files({ b: "2" })]);
