@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { decompress, sniffCompression } from "../../oci/compression/decompress.js";
-import { createTarDecoder } from "../../oci/tar/decode.js";
+import { createTarDecoder, discardTree } from "../../oci/tar/decode.js";
 import { type ByteString, decodeText } from "../../support/brands.js";
 import { AegisError, hasErrno } from "../../support/errors.js";
 import type { TreeEntry, TreeSink } from "../../support/tree.js";
@@ -15,8 +15,6 @@ import { baseName, joinPath, parentOf } from "../../support/tree-paths.js";
 import type { Changes, NewFile, Owner } from "./changes.js";
 import type { Spool, SpooledContent } from "./spool.js";
 import { cleanPath, resolvePath, type TreeView } from "./view.js";
-
-const blockSize = 512;
 
 /** A file's bytes, from the start each time it is called. */
 export type Bytes = () => AsyncIterable<Uint8Array>;
@@ -31,33 +29,24 @@ export const bytesIn =
   () =>
     contentOf(view, path);
 
-/** True when these are a tar archive in any of the packings. */
+/** True when these are a tar archive in any of the packings: its first entry can be read, whatever comes after. */
 export async function isArchive(bytes: Bytes): Promise<boolean> {
+  let found = false;
+  const entry = () => {
+    found = true;
+  };
+  const decoder = createTarDecoder({ ...discardTree, entry });
   try {
-    let head = Buffer.alloc(0);
     for await (const chunk of unpacked(bytes)) {
-      head = Buffer.concat([head, chunk]);
-      if (head.length >= blockSize) break;
+      decoder.write(chunk);
+      if (found || decoder.ended) break;
     }
-    return isTarHeader(head);
   } catch (error) {
     // Something that only looks packed is a file like any other.
-    if (error instanceof AegisError && error.code !== "UNPACKER_MISSING") return false;
-    throw error;
+    if (!(error instanceof AegisError) || error.code === "UNPACKER_MISSING") throw error;
+    return found || error.code === "TAR_UNSUPPORTED";
   }
-}
-
-/** POSIX pax, "ustar Interchange Format": the sum of the header's bytes, its own field read as blanks. */
-function isTarHeader(bytes: Uint8Array): boolean {
-  if (bytes.length < blockSize) return false;
-  const text = Buffer.from(bytes.subarray(148, 156))
-    .toString("latin1")
-    .replace(/[\0 ]+$/, "")
-    .trim();
-  if (!/^[0-7]+$/.test(text)) return false;
-  let sum = 0;
-  for (let i = 0; i < blockSize; i++) sum += i >= 148 && i < 156 ? 0x20 : bytes[i]!;
-  return sum === Number.parseInt(text, 8);
+  return found;
 }
 
 /**
@@ -74,13 +63,16 @@ export async function unpackInto(
   await changes.mkdirAll(destination, 0o755, options.owner ?? { uid: 0, gid: 0 });
   const entries: { readonly entry: TreeEntry; readonly content: SpooledContent }[] = [];
   const sink: TreeSink = {
-    entry: (entry) => void entries.push({ entry, content: { pieces: [] } }),
+    entry: (entry) => void entries.push({ entry: bounded(entry), content: { pieces: [] } }),
     data: (chunk) => options.spool.append(entries.at(-1)!.content, chunk),
     hole: (length) => void entries.at(-1)!.content.pieces.push({ at: undefined, length }),
     drain: () => undefined,
   };
-  const decoder = createTarDecoder(sink, { climbing: "refuse" });
-  for await (const chunk of unpacked(bytes)) decoder.write(chunk);
+  const decoder = createTarDecoder(sink, { climbing: "refuse", gnu: "refuse" });
+  for await (const chunk of unpacked(bytes)) {
+    decoder.write(chunk);
+    if (decoder.ended) break;
+  }
   decoder.end();
   const directories: [ByteString, TreeEntry][] = [];
   for (const { entry, content } of entries) {
@@ -123,6 +115,10 @@ async function putHardLink(
   file.node = { ...file.node, uid, gid, ...(file.node.type === "symlink" ? {} : { mode, mtime }) };
   changes.put(target, file);
 }
+
+/** As the reference has it, times before 1970 are 1970. */
+const bounded = (entry: TreeEntry): TreeEntry =>
+  entry.mtime.sec < 0 ? { ...entry, mtime: { sec: 0, nsec: 0 } } : entry;
 
 const badLink = (what: string) =>
   new AegisError("ARCHIVE_LINK", what, {

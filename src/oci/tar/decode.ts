@@ -9,8 +9,7 @@ import { AegisError } from "../../support/errors.js";
 import type { TreeSink } from "../../support/tree.js";
 import { readChunks } from "../read-chunks.js";
 import { blockSize, corrupt, fields, isZeroBlock, paddingOf, typeFlags } from "./format.js";
-import { type Extension, type RawHeader, readEntry, readHeader } from "./header.js";
-import type { Climbing } from "./paths.js";
+import { type Extension, type RawHeader, readEntry, readHeader, type TarRules, unsupported } from "./header.js";
 import { parsePax } from "./pax.js";
 import {
   checkSegments,
@@ -31,6 +30,8 @@ export interface TarDecoder {
   write(chunk: Uint8Array): void;
   /** @throws AegisError TAR_CORRUPT when the archive stops in the middle of something */
   end(): void;
+  /** True when the archive's end was met: nothing that follows counts. */
+  readonly ended: boolean;
 }
 
 type State = "header" | "metadata" | "skip" | "old-map" | "inline-map" | "content" | "padding" | "end";
@@ -39,8 +40,8 @@ type State = "header" | "metadata" | "skip" | "old-map" | "inline-map" | "conten
  * A push decoder. After the two zero blocks that end an archive everything is ignored.
  * @throws AegisError TAR_CORRUPT, TAR_UNSUPPORTED, and whatever the sink throws
  */
-export function createTarDecoder(sink: TreeSink, options: { readonly climbing?: Climbing } = {}): TarDecoder {
-  const { climbing = "stop" } = options;
+export function createTarDecoder(sink: TreeSink, options: TarRules = {}): TarDecoder {
+  const { climbing = "stop", gnu = "read" } = options;
   const block = Buffer.allocUnsafe(blockSize);
   let filled = 0;
   let position = 0;
@@ -73,8 +74,11 @@ export function createTarDecoder(sink: TreeSink, options: { readonly climbing?: 
         metadata = { type: header.type, bytes: Buffer.allocUnsafe(header.size) };
         enter("metadata");
         break;
-      case typeFlags.paxGlobal:
       case typeFlags.gnuVolume:
+        if (gnu === "refuse") throw unsupported(header.type, position);
+        enter("skip");
+        break;
+      case typeFlags.paxGlobal:
         enter("skip");
         break;
       case typeFlags.gnuSparse:
@@ -89,7 +93,7 @@ export function createTarDecoder(sink: TreeSink, options: { readonly climbing?: 
   }
 
   function onEntry(header: RawHeader): void {
-    const read = readEntry(header, extension, { position, climbing });
+    const read = readEntry(header, extension, { position, climbing, gnu });
     extension = {};
     oldHeader = undefined;
     remaining = read.stored;
@@ -238,7 +242,13 @@ export function createTarDecoder(sink: TreeSink, options: { readonly climbing?: 
     if (!clean || extended !== undefined) throw corrupt(position + filled, "it stops in the middle of an entry");
   }
 
-  return { write, end };
+  return {
+    write,
+    end,
+    get ended() {
+      return state === "end";
+    },
+  };
 }
 
 const newSparse = (segments: Segment[]) => ({ segments, realSize: 0, index: 0, done: 0, logical: 0 });

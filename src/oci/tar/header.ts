@@ -31,12 +31,20 @@ export interface Extension {
   readonly longLink?: ByteString | undefined;
 }
 
+export interface TarRules {
+  readonly climbing?: Climbing;
+  /** What to do with entries that only GNU tar writes: sparse files of the old form, dump directories, volume labels. */
+  readonly gnu?: "read" | "refuse";
+}
+
 export interface ReadEntry {
   readonly entry: TreeEntry;
   /** Bytes of body in the archive. */
   readonly stored: number;
   readonly sparse?: SparseRecords | undefined;
 }
+
+const gnuTypes: ReadonlySet<string> = new Set([typeFlags.gnuSparse, typeFlags.gnuDumpDir]);
 
 const entryTypes: Readonly<Record<string, EntryType>> = {
   "\0": "file",
@@ -56,11 +64,11 @@ const entryTypes: Readonly<Record<string, EntryType>> = {
 export function readEntry(
   header: RawHeader,
   extension: Extension,
-  options: { readonly position: number; readonly climbing: Climbing },
+  options: { readonly position: number } & Required<TarRules>,
 ): ReadEntry {
-  const { position, climbing } = options;
+  const { position, climbing, gnu } = options;
   const type = entryTypes[header.type];
-  if (type === undefined) throw unsupported(header.type, position);
+  if (type === undefined || (gnu === "refuse" && gnuTypes.has(header.type))) throw unsupported(header.type, position);
   try {
     return joinEntry(header, type, extension, climbing);
   } catch (error) {
@@ -165,7 +173,7 @@ function device(block: Buffer): { readonly devMajor: number; readonly devMinor: 
   return { devMajor, devMinor };
 }
 
-function unsupported(type: string, position: number): AegisError {
+export function unsupported(type: string, position: number): AegisError {
   const shown = /^[\x21-\x7e]$/.test(type) ? `"${type}"` : `0x${type.charCodeAt(0).toString(16)}`;
   return new AegisError("TAR_UNSUPPORTED", `the tar archive has an entry of the unknown type ${shown}`, {
     hint: "make it with GNU tar, bsdtar or a container tool",
