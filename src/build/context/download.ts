@@ -15,8 +15,8 @@ import { failed, get } from "./web.js";
 
 export interface Download {
   readonly url: string;
-  /** What the address calls it; undefined when it doesn't. */
-  readonly name: string | undefined;
+  /** What the address calls it. */
+  readonly name: string;
   /** sha256, hex. */
   readonly digest: string;
   readonly size: number;
@@ -43,9 +43,9 @@ export async function download(
   const record = path.join(directory, `${createHash("sha256").update(url).digest("hex")}.json`);
   const memory = await remembered(record, directory);
   if (checksum !== undefined) checkAlgorithm(checksum);
-  // The reference asks a file that is known by its content for no date.
-  const undated = (found: Memory) => complete({ ...found, mtime: 0 }, url, directory);
-  if (checksum !== undefined && memory && `sha256:${memory.digest}` === checksum) return undated(memory);
+  if (checksum !== undefined && memory && `sha256:${memory.digest}` === checksum) {
+    return complete(memory, url, directory);
+  }
   const fresh = await fetchIt(url, directory, memory, signal);
   if (fresh !== memory) await replaceFile(record, JSON.stringify(fresh));
   if (checksum !== undefined && `sha256:${fresh.digest}` !== checksum) {
@@ -53,7 +53,7 @@ export async function download(
       hint: "the file has changed, or the --checksum is wrong; look at it before you trust it",
     });
   }
-  return checksum === undefined ? complete(fresh, url, directory) : undated(fresh);
+  return complete(fresh, url, directory);
 }
 
 function checkAlgorithm(checksum: string): void {
@@ -99,10 +99,10 @@ async function fetchIt(
   }
   const temporary = temporaryPath(directory, "download");
   try {
-    if (!response.ok || !response.body) throw failed(url, `the server answers ${response.status}`, undefined);
+    if (!response.ok) throw failed(url, `the server answers ${response.status}`, undefined);
     const hash = createHash("sha256");
     let size = 0;
-    const body = Readable.fromWeb(response.body);
+    const body = response.body ? Readable.fromWeb(response.body) : Readable.from([]);
     body.on("data", (chunk: Buffer) => {
       hash.update(chunk);
       size += chunk.length;
@@ -128,10 +128,13 @@ async function fetchIt(
 }
 
 /** The last part of the path, and never the server's word: a file's name must not depend on who answers. */
-function nameOf(url: string): string | undefined {
+function nameOf(url: string): string {
   const name = decoded(new URL(url).pathname).replace(/\/+$/, "").split("/").at(-1) ?? "";
-  return name === "" || name === "." || name === ".." || name.includes("\0") ? undefined : name;
+  return name === "" || name === "." || name === ".." || name.includes("\0") ? unnamed : name;
 }
+
+/** As the reference names a file that its address doesn't. */
+const unnamed = "__unnamed__";
 
 function decoded(text: string): string {
   try {

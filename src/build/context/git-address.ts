@@ -91,7 +91,7 @@ function complete(word: string, remote: string, query: string | undefined, fragm
 
 /** A web address that is no repository's. @throws AegisError GIT_ADDRESS */
 export const isRemoteFile = (source: string): boolean =>
-  /^https?:\/\//i.test(source) && URL.canParse(source) && parseGitAddress(source) === undefined;
+  /^https?:\/\//.test(source) && URL.canParse(source) && parseGitAddress(source) === undefined;
 
 /** @throws AegisError GIT_CHECKSUM unless the text is (the beginning of) a commit's name */
 export function checkCommitName(text: string): void {
