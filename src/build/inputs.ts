@@ -3,6 +3,7 @@ import { resolveStageReference } from "../dockerfile/stages.js";
 import type { Dockerfile, Stage } from "../dockerfile/types.js";
 import { namedContext } from "./context/named.js";
 import type { ContextTrees } from "./context/trees.js";
+import { contextWords, coversDirectory } from "./context/words.js";
 import { draftOf } from "./draft.js";
 import type { BuildEnvironment } from "./environment.js";
 import { resolveImage } from "./images.js";
@@ -29,7 +30,10 @@ export class Sources {
   /** For the steps of one stage. */
   for(stage: Stage): StageInputs {
     return {
-      context: async () => ({ open: () => this.#context() }),
+      context: async () => ({
+        open: () => this.#context(),
+        covers: (view, directory) => coversDirectory(view, contextWords(this.dockerfile), directory),
+      }),
       from: async (reference, { numbers }) => {
         const other = resolveStageReference(this.dockerfile, reference, { numbers, range: stage.range });
         if (other) return this.#rooted((await this.built(other)).roots);

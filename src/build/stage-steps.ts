@@ -1,5 +1,4 @@
 /** From expanded instructions to steps: what each needs of the stage's state is fixed here, before its key is made. */
-import { createIgnoreMatcher } from "../dockerfile/dockerignore.js";
 import { excerpt } from "../dockerfile/errors.js";
 import { runCommandLine } from "../dockerfile/instructions/run.js";
 import type { Dockerfile, InstructionOf } from "../dockerfile/types.js";
@@ -58,8 +57,7 @@ export async function copyLayerStep(instruction: InstructionOf<"COPY" | "ADD">, 
       chmod: instruction.chmod,
       link: instruction.link,
       parents: instruction.kind === "COPY" && instruction.parents,
-      exclude: excluder(instruction.exclude),
-      excludePatterns: instruction.exclude,
+      exclude: instruction.exclude,
       source: () => (from === undefined ? at.inputs.context() : at.inputs.from(from, { numbers: true })),
       add: instruction.kind === "ADD" && {
         unpack: { local: instruction.unpack ?? true, remote: instruction.unpack ?? false },
@@ -125,14 +123,8 @@ function copyHistory({ kind, chown, chmod, sources, heredocs, destination }: Ins
 /** Absolute, the trailing slash kept: it says that the destination is a directory. */
 function destinationOf(workdir: string, destination: string): string {
   const absolute = joinWorkdir(workdir, destination);
-  const directory = /(^|\/)\.?$/.test(destination) || /(^|\/)\.\.$/.test(destination);
+  const directory = /(^|\/)\.?$/.test(destination);
   return directory && absolute !== "/" ? `${absolute}/` : absolute;
-}
-
-function excluder(patterns: readonly string[]): ((path: string, directory: boolean) => boolean) | undefined {
-  if (patterns.length === 0) return undefined;
-  const matcher = createIgnoreMatcher(patterns);
-  return (path) => matcher.ignores(Buffer.from(path, "latin1").toString("utf8"));
 }
 
 export async function runLayerStep(

@@ -10,15 +10,8 @@ import { AegisError, hasErrno } from "../../support/errors.js";
 import type { TreeSink } from "../../support/tree.js";
 import { joinPath } from "../../support/tree-paths.js";
 import type { ContextDigests, FileIdentity } from "../cache/digests.js";
+import type { TreeFilter } from "../tree/filter.js";
 import type { NodeType, TreeNode, TreeView } from "../tree/view.js";
-
-/** Decides what a context leaves out. */
-export interface ContextFilter {
-  /** True when the path itself is left out. */
-  ignored(path: ByteString): boolean;
-  /** True when something below an ignored directory may still be in. */
-  mayReinclude(directory: ByteString): boolean;
-}
 
 export interface ContextView extends TreeView {
   /** sha256 of a file's content, hex. */
@@ -39,7 +32,7 @@ export class LocalTree implements ContextView {
   constructor(
     root: string,
     readonly digests: ContextDigests,
-    readonly filter?: ContextFilter,
+    readonly filter?: TreeFilter,
   ) {
     this.#root = Buffer.from(`${root}/`);
   }

@@ -10,6 +10,7 @@ import { ContextDigests } from "../cache/digests.js";
 import type { BuildEnvironment } from "../environment.js";
 import type { Bytes } from "../tree/archive.js";
 import { Changes } from "../tree/changes.js";
+import { patternFilter } from "../tree/filter.js";
 import { frozenView } from "../tree/frozen.js";
 import type { SourceView } from "../tree/sources.js";
 import { Spool } from "../tree/spool.js";
@@ -17,7 +18,7 @@ import { emptyView } from "../tree/view.js";
 import type { ContextSource } from "../types.js";
 import type { Checkout } from "./git.js";
 import { type GitAddress, shownRemote } from "./git-address.js";
-import { contextFilter, ignorePatterns } from "./ignore.js";
+import { ignorePatterns } from "./ignore.js";
 import { LocalTree } from "./local.js";
 
 /** What the reference calls the only file of a context that is a file on the web. */
@@ -56,7 +57,7 @@ export class ContextTrees {
     switch (source.type) {
       case "directory": {
         const patterns = await ignorePatterns(source.path, dockerfile);
-        return new LocalTree(source.path, this.#digestsOf(source.path), contextFilter(patterns));
+        return new LocalTree(source.path, this.#digestsOf(source.path), patternFilter(patterns));
       }
       case "git": {
         const keepGitDir = source.address.keepGitDir ?? keepsGitDir(environment.request.buildArgs);

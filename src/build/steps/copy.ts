@@ -8,6 +8,7 @@ import type { Download } from "../context/download.js";
 import type { GitAddress } from "../context/git-address.js";
 import type { GitTree } from "../context/trees.js";
 import type { RootStack } from "../roots.js";
+import type { Bytes } from "../tree/archive.js";
 import { Changes } from "../tree/changes.js";
 import { type ModeChange, parseMode } from "../tree/chmod.js";
 import {
@@ -16,8 +17,10 @@ import {
   copyWithParents,
   ensureDestination,
   missingSource,
+  putFile,
   splitPivot,
 } from "../tree/copy.js";
+import { filteredView, patternFilter, type TreeFilter } from "../tree/filter.js";
 import { digestSource, matchSources, type SourceView } from "../tree/sources.js";
 import { Spool } from "../tree/spool.js";
 import { resolveOwner } from "../tree/users.js";
@@ -31,6 +34,11 @@ export interface CopySource {
     recall(question: string): Promise<string | undefined>;
     remember(question: string, answer: string): Promise<void>;
   };
+  /**
+   * For the build context, of which the reference's builder sees only what some step takes: whether that is anything in this
+   * directory, or all of it.
+   */
+  covers?(view: SourceView, directory: ByteString): Promise<boolean>;
 }
 
 export type CopyItem =
@@ -51,8 +59,7 @@ export interface CopyInput {
   readonly link: boolean;
   /** `--parents` */
   readonly parents: boolean;
-  readonly exclude: ((path: string, directory: boolean) => boolean) | undefined;
-  readonly excludePatterns: readonly string[];
+  readonly exclude: readonly string[];
   /** Opens the tree that words of `items` are of. */
   source(): Promise<CopySource>;
   /** Set for ADD: which archives are unpacked, and a file for what they hold meanwhile. */
@@ -68,30 +75,59 @@ interface Unpacked {
 
 export function copyStep(input: CopyInput, roots: RootStack): LayerStep {
   const chmod = input.chmod === undefined ? undefined : parseMode(input.chmod);
+  const filter = patternFilter(input.exclude);
+  // As in the reference, --chmod makes it a COPY like any other.
+  const apart = input.link && chmod === undefined;
   return {
     createdBy: input.createdBy,
     async key() {
       return keyOf([
         input.add ? ["add", input.add.unpack.local, input.add.unpack.remote] : "copy",
-        input.link ? "link" : roots.chainId,
+        apart ? "link" : roots.chainId,
         input.destination,
         [input.chown, input.chmod, input.parents, input.epoch ?? null],
         input.heredocs.map(({ name, content }) => [name, content]),
-        await itemsKey(input),
+        await itemsKey(input, filter),
       ]);
     },
-    produce: (sink) => produce(input, chmod, roots, sink),
+    produce: (sink) => produce({ ...input, filter, chmod, apart }, roots, sink),
   };
 }
 
-/** Paths in the tree that a word means. */
-async function sourcesOf(view: SourceView, word: string, parents: boolean): Promise<readonly ByteString[]> {
-  if (!parents) return await matchSources(view, word);
-  const { base, kept } = splitPivot(word);
-  const top = await resolvePath(view, encodeText(base));
-  return (await matchSources(viewBelow(view, top), kept, { anyDepth: true })).map((path) =>
-    top === "" ? path : joinPath(top, path),
-  );
+interface Source {
+  readonly path: ByteString;
+  /** The tree it is in, less what `--exclude` leaves out. */
+  readonly view: SourceView;
+}
+
+/**
+ * What a word means in the tree. `--exclude` counts below a directory that is named or matched, and a file that is named or
+ * matched itself stays whatever it says; with `--parents` it counts below the pivot.
+ */
+async function sourcesOf(
+  { parents, filter }: Pick<CopyInput, "parents"> & { readonly filter: TreeFilter | undefined },
+  source: CopySource,
+  view: SourceView,
+  word: string,
+): Promise<readonly Source[]> {
+  if (parents) {
+    const { base, kept } = splitPivot(word);
+    const top = await resolvePath(view, encodeText(base));
+    const filtered = filter ? filteredView(view, top, filter) : view;
+    const found = await matchSources(viewBelow(filtered, top), kept, { anyDepth: true });
+    return found.map((path) => ({ path: top === "" ? path : joinPath(top, path), view: filtered }));
+  }
+  const onNothing = async (directory: ByteString) => {
+    if ((await view.lstat(directory)) && (await source.covers?.(view, directory)) !== false) return;
+    throw missingSource(directory);
+  };
+  const found: Source[] = [];
+  for (const path of await matchSources(view, word, { onNothing })) {
+    const followed = filter && (await resolvePath(view, path));
+    const isDirectory = followed !== undefined && (await view.lstat(followed))?.type === "directory";
+    found.push({ path, view: isDirectory ? filteredView(view, followed, filter!) : view });
+  }
+  return found;
 }
 
 function viewBelow(view: SourceView, top: ByteString): SourceView {
@@ -103,10 +139,12 @@ function viewBelow(view: SourceView, top: ByteString): SourceView {
   };
 }
 
-async function itemsKey(input: CopyInput): Promise<readonly (readonly (string | number)[])[]> {
+async function itemsKey(
+  input: CopyInput,
+  filter: TreeFilter | undefined,
+): Promise<readonly (readonly (string | number)[])[]> {
   const words = input.items.flatMap((item) => (item.type === "path" ? [item.word] : []));
-  const paths = words.length === 0 ? "" : await sourcesKey(input, words);
-  const exclude = input.excludePatterns;
+  const paths = words.length === 0 ? "" : await sourcesKey(input, filter, words);
   return await Promise.all(
     input.items.map(async (item) => {
       if (item.type === "path") return ["path", paths];
@@ -114,24 +152,24 @@ async function itemsKey(input: CopyInput): Promise<readonly (readonly (string | 
         const { directory = "", keepGitDir = false, submodules = true, remote } = item.address;
         const { commit } = await item.open();
         // A repository that stays says where it is from, and submodules may be named relative to it.
-        return ["git", commit, directory, remote, `${keepGitDir} ${submodules}`, ...exclude];
+        return ["git", commit, directory, remote, `${keepGitDir} ${submodules}`, ...input.exclude];
       }
       const { name, digest, mtime } = await item.start();
-      return ["download", name ?? "", digest, mtime];
+      return ["download", name, digest, mtime];
     }),
   );
 }
 
-async function sourcesKey(input: CopyInput, words: readonly string[]): Promise<string> {
+async function sourcesKey(input: CopyInput, filter: TreeFilter | undefined, words: readonly string[]): Promise<string> {
   const source = await input.source();
-  const question = keyOf([words, input.excludePatterns]);
+  const question = keyOf([words, input.exclude]);
   const known = await source.memory?.recall(question);
   if (known !== undefined) return known;
   const view = await source.open();
   const found: [string, string][] = [];
   for (const word of words) {
-    for (const path of await sourcesOf(view, word, input.parents)) {
-      const digest = await digestSource(view, path, { excluded: input.exclude });
+    for (const { path, view: within } of await sourcesOf({ ...input, filter }, source, view, word)) {
+      const digest = await digestSource(within, path);
       if (digest === undefined) throw missingSource(path);
       found.push([input.parents ? path : path.slice(path.lastIndexOf("/") + 1), digest]);
     }
@@ -141,18 +179,20 @@ async function sourcesKey(input: CopyInput, words: readonly string[]): Promise<s
   return answer;
 }
 
-async function produce(
-  input: CopyInput,
-  chmod: ModeChange | undefined,
-  roots: RootStack,
-  sink: TreeSink,
-): Promise<void> {
-  // A linked layer stands on its own: it is made over nothing, and what lies below never changes it.
-  const view = input.link ? emptyView : await roots.lookups();
-  const ground = input.link || roots.layers.length === 0 ? undefined : view;
-  const owner = input.chown === undefined ? undefined : await resolveOwner(ground, input.chown);
-  const changes = new Changes(view, { sec: input.now, nsec: 0 });
-  const options: CopyOptions = { owner, chmod, excluded: input.exclude };
+/** A COPY with its flags understood. */
+interface ReadyCopy extends Omit<CopyInput, "chmod"> {
+  readonly chmod: ModeChange | undefined;
+  readonly filter: TreeFilter | undefined;
+  /** Made over nothing, so that what lies below never changes it (`--link`). */
+  readonly apart: boolean;
+}
+
+async function produce(input: ReadyCopy, roots: RootStack, sink: TreeSink): Promise<void> {
+  const { chmod, chown, apart } = input;
+  const view = apart || roots.layers.length === 0 ? undefined : await roots.lookups();
+  const owner = chown === undefined ? undefined : await resolveOwner(view, chown);
+  const changes = new Changes(view ?? emptyView, { sec: input.now, nsec: 0 });
+  const options: CopyOptions = { owner, chmod };
   const destination = encodeText(input.destination);
   const at: Placing = { input, changes, destination, options };
   try {
@@ -165,7 +205,7 @@ async function produce(
 }
 
 interface Placing {
-  readonly input: CopyInput;
+  readonly input: ReadyCopy;
   readonly changes: Changes;
   readonly destination: string;
   readonly options: CopyOptions;
@@ -177,18 +217,26 @@ async function place(at: Placing, item: CopyItem): Promise<void> {
   const { input, changes, destination, options } = at;
   if (item.type === "git") {
     const { view } = await item.open();
-    await copyInto(changes, view, encodeText(""), destination, options);
+    const top = encodeText("");
+    const kept = input.filter ? filteredView(view, top, input.filter) : view;
+    await copyInto(changes, kept, top, destination, options);
     return;
   }
   if (item.type === "download") {
     const found = await item.start();
-    if (input.add !== false && input.add.unpack.remote && (await unpack(at, { file: found.file }))) return;
+    if (
+      input.add !== false &&
+      input.add.unpack.remote &&
+      (await unpack(at, ({ bytesOfFile }) => bytesOfFile(found.file)))
+    )
+      return;
     await putDownload(changes, found, destination, options);
     return;
   }
-  const from = await (await input.source()).open();
-  const base = input.parents ? await resolvePath(from, encodeText(splitPivot(item.word).base)) : undefined;
-  for (const path of await sourcesOf(from, item.word, input.parents)) {
+  const source = await input.source();
+  const tree = await source.open();
+  const base = input.parents ? await resolvePath(tree, encodeText(splitPivot(item.word).base)) : undefined;
+  for (const { path, view: from } of await sourcesOf(input, source, tree, item.word)) {
     if (base !== undefined) {
       await copyWithParents(changes, from, base, path, destination, options);
       continue;
@@ -196,41 +244,36 @@ async function place(at: Placing, item: CopyItem): Promise<void> {
     if (input.add !== false && input.add.unpack.local) {
       const followed = await resolvePath(from, path);
       const isFile = (await from.lstat(followed))?.type === "file";
-      if (isFile && (await unpack(at, { view: from, path: followed }))) continue;
+      if (isFile && (await unpack(at, ({ bytesIn }) => bytesIn(from, followed)))) continue;
     }
     await copyInto(changes, from, path, destination, options);
   }
 }
 
-type Packed = { readonly file: string } | { readonly view: SourceView; readonly path: ByteString };
+type Archives = typeof import("../tree/archive.js");
 
 /** Unpacks what is an archive. */
-async function unpack(at: Placing, packed: Packed): Promise<boolean> {
+async function unpack(at: Placing, bytesOf: (archives: Archives) => Bytes): Promise<boolean> {
   const { input, changes, destination, options } = at;
-  const { bytesIn, bytesOfFile, isArchive, unpackInto } = await import("../tree/archive.js");
-  const bytes = "file" in packed ? bytesOfFile(packed.file) : bytesIn(packed.view, packed.path);
-  if (!input.add || !(await isArchive(bytes))) return false;
+  const archives = await import("../tree/archive.js");
+  const bytes = bytesOf(archives);
+  if (!input.add || !(await archives.isArchive(bytes))) return false;
   at.spool ??= new Spool(await input.add.spool());
   const target = await resolvePath(changes, destination);
-  await unpackInto(changes, bytes, target, { owner: options.owner, spool: at.spool });
+  await archives.unpackInto(changes, bytes, target, { owner: options.owner, spool: at.spool });
   return true;
 }
 
 async function putDownload(
   changes: Changes,
-  { url, name, size, mtime, file }: Download,
+  { name, size, mtime, file }: Download,
   destination: string,
   options: CopyOptions,
 ): Promise<void> {
   const { pushHostFile } = await import("../context/download.js");
   const target = await ensureDestination(changes, destination, options);
   const inside = (await changes.lstat(target))?.type === "directory";
-  if (inside && name === undefined) {
-    throw new AegisError("DOWNLOAD_NAMELESS", `${url} says no file name`, {
-      hint: "end the destination with the name that the file shall have",
-    });
-  }
-  changes.put(inside ? joinPath(target, encodeText(name!)) : target, {
+  await putFile(changes, inside ? joinPath(target, encodeText(name)) : target, {
     node: {
       type: "file",
       mode: options.chmod?.apply(0o600, false) ?? 0o600,
@@ -254,7 +297,7 @@ async function putHeredoc(
   const present = await changes.lstat(target);
   const path = present?.type === "directory" ? joinPath(target, name) : target;
   const bytes = Buffer.from(heredoc.content);
-  changes.put(path, {
+  await putFile(changes, path, {
     node: {
       type: "file",
       mode: options.chmod?.apply(0o644, false) ?? 0o644,

@@ -63,7 +63,7 @@ async function mountSource(mount: RunMount, at: MountSurroundings): Promise<Moun
   const question = `bind ${path}`;
   let digest = await source.memory?.recall(question);
   if (digest === undefined) {
-    digest = await digestSource(await source.open(), path, {});
+    digest = await digestSource(await source.open(), path);
     if (digest === undefined) throw missingSource(path);
     await source.memory?.remember(question, digest);
   }

@@ -13,9 +13,10 @@ export interface CopyOptions {
   /** `--chown`; undefined keeps the source's owner. */
   readonly owner?: Owner | undefined;
   readonly chmod?: ModeChange | undefined;
-  /** Decides by the path below the source whether an entry stays out (`--exclude`). */
-  readonly excluded?: ((path: ByteString, directory: boolean) => boolean) | undefined;
 }
+
+/** An octal `--chmod` holds for them too, but what makes them knows nine bits and has a umask. */
+const newDirectoryMode = ({ chmod }: CopyOptions): number => (chmod?.octal ?? 0o777) & 0o755;
 
 /** Makes the directory that a destination names: all of it when it ends in a slash, else what is above its last name. */
 export async function ensureDestination(
@@ -25,7 +26,7 @@ export async function ensureDestination(
 ): Promise<ByteString> {
   const directory = destination.endsWith("/") ? destination : destination.slice(0, destination.lastIndexOf("/") + 1);
   const resolved = await resolvePath(changes, directory);
-  const made = await changes.mkdirAll(resolved, options.chmod?.octal ?? 0o755, options.owner ?? { uid: 0, gid: 0 });
+  const made = await changes.mkdirAll(resolved, newDirectoryMode(options), options.owner ?? { uid: 0, gid: 0 });
   for (const path of made) await changes.alter(path, { mtime: changes.now });
   return await resolvePath(changes, destination);
 }
@@ -49,12 +50,12 @@ export async function copyInto(
   const copier = new Copier(changes, from, options);
   if (node.type === "directory") {
     if (present && present.type !== "directory") throw notDirectory(target);
-    if (!present) await changes.mkdirAll(target, options.chmod?.octal ?? 0o755, options.owner ?? { uid: 0, gid: 0 });
-    await copier.directory(followed, node, target, "" as ByteString, false);
+    if (!present) await changes.mkdirAll(target, newDirectoryMode(options), options.owner ?? { uid: 0, gid: 0 });
+    await copier.directory(followed, node, target, false);
   } else {
     const inside = present?.type === "directory";
     const name = baseName(cleanPath(source)) || baseName(followed);
-    await copier.one(followed, node, inside ? joinPath(target, name) : target, name);
+    await copier.one(followed, node, inside ? joinPath(target, name) : target);
   }
 }
 
@@ -87,8 +88,8 @@ export async function copyWithParents(
   }
   const name = baseName(kept);
   const end = name === "" ? target : joinPath(target, name);
-  if (node.type === "directory") await copier.directory(source, node, end, kept, true);
-  else await copier.one(source, node, end, kept);
+  if (node.type === "directory") await copier.directory(source, node, end, true);
+  else await copier.one(source, node, end);
 }
 
 export function missingSource(source: ByteString): AegisError {
@@ -97,8 +98,18 @@ export function missingSource(source: ByteString): AegisError {
   });
 }
 
+/** Puts a file where no directory is. @throws AegisError COPY_OVER_DIRECTORY */
+export async function putFile(changes: Changes, target: ByteString, file: NewFile): Promise<void> {
+  if ((await changes.lstat(target))?.type === "directory") {
+    throw new AegisError("COPY_OVER_DIRECTORY", `can't put a file at /${decodeText(target)}: it is a directory`, {
+      hint: "end the destination with a slash to copy into it, or remove the directory in an earlier RUN",
+    });
+  }
+  changes.put(target, file);
+}
+
 class Copier {
-  /** Names of one source inode become names of one new inode. */
+  /** Names of one source file become names of one new file; of links and devices each is one of its own. */
   readonly #inodes = new Map<string, NewFile>();
 
   constructor(
@@ -107,13 +118,7 @@ class Copier {
     readonly options: CopyOptions,
   ) {}
 
-  async directory(
-    source: ByteString,
-    node: TreeNode,
-    target: ByteString,
-    below: ByteString,
-    overwrite: boolean,
-  ): Promise<void> {
+  async directory(source: ByteString, node: TreeNode, target: ByteString, overwrite: boolean): Promise<void> {
     const present = await this.changes.lstat(target);
     if (present && present.type !== "directory") throw notDirectory(target);
     if (!present) {
@@ -123,13 +128,10 @@ class Copier {
     const names = [...(await this.from.readdir(source))].sort();
     for (const name of names) {
       const child = joinPath(source, name);
-      const relative = joinPath(below, name);
       const childNode = await this.from.lstat(child);
       if (!childNode) continue;
-      const directory = childNode.type === "directory";
-      if (this.options.excluded?.(relative, directory)) continue;
-      if (directory) await this.directory(child, childNode, joinPath(target, name), relative, true);
-      else await this.one(child, childNode, joinPath(target, name), relative);
+      if (childNode.type === "directory") await this.directory(child, childNode, joinPath(target, name), true);
+      else await this.one(child, childNode, joinPath(target, name));
     }
     // The directory that was named keeps its own attributes if it was there; those inside take the source's.
     if (!present || overwrite) await this.changes.alter(target, this.#attributes(node));
@@ -145,21 +147,15 @@ class Copier {
     if (node) this.changes.put(target, { node: this.#attributes(node), content: undefined });
   }
 
-  async one(source: ByteString, node: TreeNode, target: ByteString, relative: ByteString): Promise<void> {
-    if (this.options.excluded?.(relative, false)) return;
-    const present = await this.changes.lstat(target);
-    if (present?.type === "directory") {
-      throw new AegisError("COPY_OVER_DIRECTORY", `can't put a file at /${decodeText(target)}: it is a directory`, {
-        hint: "end the destination with a slash to copy into it, or remove the directory in an earlier RUN",
-      });
-    }
-    const known = node.inode === undefined ? undefined : this.#inodes.get(node.inode);
+  async one(source: ByteString, node: TreeNode, target: ByteString): Promise<void> {
+    const inode = node.type === "file" ? node.inode : undefined;
+    const known = inode === undefined ? undefined : this.#inodes.get(inode);
     const file: NewFile = known ?? {
       node: this.#attributes(node),
       content: node.type === "file" ? { kind: "view", view: this.from, path: source } : undefined,
     };
-    if (node.inode !== undefined) this.#inodes.set(node.inode, file);
-    this.changes.put(target, file);
+    if (inode !== undefined) this.#inodes.set(inode, file);
+    await putFile(this.changes, target, file);
   }
 
   #attributes(node: TreeNode): TreeNode {

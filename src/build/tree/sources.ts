@@ -3,11 +3,18 @@ import { createHash } from "node:crypto";
 import { goMatch, hasWildcard } from "../../dockerfile/matcher.js";
 import { type ByteString, encodeText } from "../../support/brands.js";
 import { joinPath } from "../../support/tree-paths.js";
-import { contentDigest, type Owner } from "./changes.js";
+import { contentDigest } from "./changes.js";
 import { cleanPath, resolvePath, type TreeNode, type TreeView } from "./view.js";
 
 /** A tree that may know its files' digests without reading them. */
 export type SourceView = TreeView & { digest?(path: ByteString): Promise<string> };
+
+export interface MatchOptions {
+  /** `**` matches across directories (`--parents`). */
+  readonly anyDepth?: boolean;
+  /** Called with the directory that wildcards were looked for in, when they matched nothing. */
+  readonly onNothing?: (directory: ByteString) => Promise<void>;
+}
 
 /**
  * The paths that a source word means: itself, or what its wildcards match (Go's filepath.Match, one component at a time).
@@ -16,13 +23,14 @@ export type SourceView = TreeView & { digest?(path: ByteString): Promise<string>
 export async function matchSources(
   view: TreeView,
   word: string,
-  options: { /** `**` matches across directories (`--parents`). */ readonly anyDepth?: boolean } = {},
+  options: MatchOptions = {},
 ): Promise<readonly ByteString[]> {
   const clean = cleanPath(encodeText(word));
   if (!hasWildcard(word)) return [clean];
   const parts = clean.split("/");
   const first = parts.findIndex(hasWildcard);
-  let found = [await resolvePath(view, parts.slice(0, first).join("/"))];
+  const top = await resolvePath(view, parts.slice(0, first).join("/"));
+  let found = [top];
   for (const [i, part] of parts.slice(first).entries()) {
     const next: ByteString[] = [];
     if (part === "**" && options.anyDepth) {
@@ -40,6 +48,7 @@ export async function matchSources(
     }
     found = next;
   }
+  if (found.length === 0) await options.onNothing?.(top);
   return found;
 }
 
@@ -57,21 +66,11 @@ async function directoriesIn(view: TreeView, top: ByteString): Promise<readonly 
 
 const decode = (bytes: string): string => Buffer.from(bytes, "latin1").toString("utf8");
 
-export interface DigestOptions {
-  /** Counts instead of the source's owners. */
-  readonly owner?: Owner | undefined;
-  readonly excluded?: ((path: ByteString, directory: boolean) => boolean) | undefined;
-}
-
 /**
  * Digest of what COPY takes from `path`: names, types, modes, owners, link targets and content; no times. Undefined when
  * nothing is there.
  */
-export async function digestSource(
-  view: SourceView,
-  path: ByteString,
-  options: DigestOptions,
-): Promise<string | undefined> {
+export async function digestSource(view: SourceView, path: ByteString): Promise<string | undefined> {
   const followed = await resolvePath(view, path);
   const node = await view.lstat(followed);
   if (!node) return undefined;
@@ -88,11 +87,9 @@ export async function digestSource(
   }
 
   async function visit(at: ByteString, relative: ByteString, it: TreeNode): Promise<void> {
-    const uid = options.owner?.uid ?? it.uid;
-    const gid = options.owner?.gid ?? it.gid;
     const content =
       it.type === "file" ? await fileDigest(view, at) : (it.linkTarget ?? `${it.devMajor}:${it.devMinor}`);
-    pending += `${relative}\0${it.type}\0${it.mode}\0${uid}:${gid}\0${content}\0`;
+    pending += `${relative}\0${it.type}\0${it.mode}\0${it.uid}:${it.gid}\0${content}\0`;
     if (it.xattrs || pending.length > 1 << 16) flush();
     for (const [name, value] of it.xattrs ?? []) hash.update(name).update("\0").update(value);
     if (it.type !== "directory") return;
@@ -100,8 +97,7 @@ export async function digestSource(
       const below = joinPath(relative, name);
       const child = joinPath(at, name);
       const childNode = await view.lstat(child);
-      if (!childNode || options.excluded?.(below, childNode.type === "directory")) continue;
-      await visit(child, below, childNode);
+      if (childNode) await visit(child, below, childNode);
     }
   }
 }

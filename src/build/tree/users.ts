@@ -75,28 +75,36 @@ function groupOf(groups: readonly GroupEntry[], word: string): number {
 
 /**
  * Whose files `--chown` makes: names are looked up, numbers are taken as they are; a user alone brings its primary group, or
- * for a number the same number.
- * @param view undefined where nothing has been made yet
- * @throws AegisError USER_UNKNOWN for a name where there is no tree to look into
+ * for a number the same number. As in the reference a name that passwd lacks is root, and one that group lacks changes nothing.
+ * @param view undefined where there is no tree to look names up in: nothing below, or nothing that may count
+ * @throws AegisError USER_UNKNOWN for a name without a tree
  */
 export async function resolveOwner(view: TreeView | undefined, spec: string): Promise<Owner> {
   const [userPart, groupPart] = split(spec);
-  let uid = userPart === "" ? 0 : numeric(userPart);
-  let gid = uid;
-  if (uid === undefined) {
-    if (!view) throw unknown("user", userPart);
-    const entry = (await readPasswd(view))?.find((it) => it.name === userPart);
-    // As in the reference a name that passwd lacks is root, and one that group lacks changes nothing.
-    uid = entry?.uid ?? 0;
-    gid = entry?.gid ?? 0;
-  }
-  if (groupPart !== undefined && groupPart !== "") {
-    const number = numeric(groupPart);
-    if (number === undefined && !view) throw unknown("group", groupPart);
-    const groups = number === undefined && view ? await readGroups(view) : undefined;
-    gid = number ?? groups?.find((it) => it.name === groupPart)?.gid ?? gid;
-  }
-  return { uid, gid: gid ?? uid };
+  const tree = (what: "user" | "group", name: string): TreeView => {
+    if (view) return view;
+    throw new AegisError("USER_UNKNOWN", `there is no image in which to look up the ${what} "${name}"`, {
+      hint: "use a number: a stage that begins with scratch, and a COPY or ADD with --link, know no names",
+    });
+  };
+  const number = ownerNumber(userPart);
+  const entry =
+    number === undefined ? (await readPasswd(tree("user", userPart)))?.find((it) => it.name === userPart) : undefined;
+  const uid = number ?? entry?.uid ?? 0;
+  if (groupPart === undefined) return { uid, gid: number ?? entry?.gid ?? 0 };
+  const groupNumber = ownerNumber(groupPart);
+  if (groupNumber !== undefined) return { uid, gid: groupNumber };
+  const group = (await readGroups(tree("group", groupPart)))?.find((it) => it.name === groupPart);
+  return { uid, gid: group?.gid ?? number ?? entry?.gid ?? 0 };
+}
+
+/** What the reference takes as a number: 32 bits and a sign, where -1, as in chown(2), leaves the owner alone. */
+function ownerNumber(text: string): number | undefined {
+  if (text === "" || text === "root") return 0;
+  if (!/^[-+]?\d+$/.test(text)) return undefined;
+  const value = Number(text);
+  if (value < -(2 ** 31) || value >= 2 ** 31) return undefined;
+  return value === -1 ? 0 : value >>> 0;
 }
 
 function split(spec: string): readonly [string, string | undefined] {

@@ -1,6 +1,7 @@
 /** All suites by name; each has a recording of that name. */
 import type { ConformanceCase } from "../lib/case.js";
 import { contexts } from "./contexts.js";
+import { copies } from "./copies.js";
 import { corners } from "./corners.js";
 import { files } from "./files.js";
 import { heredocs } from "./heredocs.js";
@@ -11,6 +12,7 @@ import { lint } from "./lint.js";
 import { run } from "./run.js";
 import { scopes } from "./scopes.js";
 import { settings } from "./settings.js";
+import { special } from "./special.js";
 import { words } from "./words.js";
 
 export const suites: Readonly<Record<string, readonly ConformanceCase[]>> = {
@@ -27,6 +29,8 @@ export const suites: Readonly<Record<string, readonly ConformanceCase[]>> = {
   scopes,
   contexts,
   corners,
+  copies,
+  special,
 };
 
 /** Those that are built; the others are only checked or matched. */

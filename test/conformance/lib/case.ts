@@ -3,21 +3,31 @@
 /** One thing in a build context; a text stands for a file of mode 0644. */
 export type ContextEntry =
   | string
-  | { readonly content: string; readonly mode?: number }
+  | { readonly content: string; readonly mode?: number; readonly xattrs?: Xattrs }
   | { readonly base64: string; readonly mode?: number }
   | { readonly directory: true; readonly mode?: number }
   | { readonly symlink: string }
   | { readonly hardlink: string }
+  /** A file of this many bytes, all of them a hole. */
+  | { readonly hole: number }
+  | { readonly fifo: true; readonly mode?: number }
+  | { readonly device: readonly [major: number, minor: number]; readonly mode?: number }
   /** A tar archive of these entries, compressed as told. */
   | { readonly tar: Readonly<Record<string, TarEntry>>; readonly compression?: "gzip" | "bzip2" | "xz" | "zstd" };
 
+/** Values in hex. */
+type Xattrs = Readonly<Record<string, string>>;
+
 export interface TarEntry {
   readonly content?: string;
-  readonly type?: "file" | "directory" | "symlink" | "link";
+  readonly type?: "file" | "directory" | "symlink" | "link" | "character-device" | "fifo" | "contiguous-file";
   readonly linkname?: string;
   /** Latin-1 text. */
   readonly xattrs?: Readonly<Record<string, string>>;
   readonly mode?: number;
+  /** Seconds. */
+  readonly mtime?: number;
+  readonly device?: readonly [major: number, minor: number];
   readonly uid?: number;
   readonly gid?: number;
 }

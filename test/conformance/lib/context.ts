@@ -1,7 +1,7 @@
 /** Writes a case's build context to a directory. */
 import { execFileSync } from "node:child_process";
-import { createWriteStream, lchownSync } from "node:fs";
-import { chmod, link, lutimes, mkdir, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { createWriteStream, lchownSync, lstatSync } from "node:fs";
+import { chmod, link, lutimes, mkdir, rm, symlink, truncate, utimes, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { pipeline } from "node:stream/promises";
 import tar from "tar-stream";
@@ -25,7 +25,7 @@ export async function writeContext(
   // Last, because every new entry touches its directory: deepest first.
   const all = execFileSync("find", [directory, "-depth", "-print0"]).toString().split("\0").filter(Boolean);
   for (const found of all) {
-    lchownSync(found, 1000, 1000);
+    if (lstatSync(found).uid !== 1000) lchownSync(found, 1000, 1000);
     await lutimes(found, time, time);
   }
   await utimes(directory, time, time);
@@ -33,13 +33,31 @@ export async function writeContext(
 
 async function writeEntry(root: string, target: string, entry: ContextEntry): Promise<void> {
   if (typeof entry === "string") return writeBytes(target, Buffer.from(entry), 0o644);
-  if ("content" in entry) return writeBytes(target, Buffer.from(entry.content), entry.mode ?? 0o644);
+  if ("content" in entry) {
+    await writeBytes(target, Buffer.from(entry.content), entry.mode ?? 0o644);
+    // Taken from the name at once: a change of owner, which comes last, would drop capabilities.
+    lchownSync(target, 1000, 1000);
+    for (const [name, hex] of Object.entries(entry.xattrs ?? {}))
+      execFileSync("setfattr", ["-n", name, "-v", `0x${hex}`, target]);
+    return;
+  }
   if ("base64" in entry) return writeBytes(target, Buffer.from(entry.base64, "base64"), entry.mode ?? 0o644);
   if ("symlink" in entry) return symlink(entry.symlink, target);
   if ("hardlink" in entry) return link(path.join(root, entry.hardlink), target);
+  if ("hole" in entry) {
+    await writeFile(target, "");
+    return truncate(target, entry.hole);
+  }
+  if ("fifo" in entry) return special(target, entry.mode, "p");
+  if ("device" in entry) return special(target, entry.mode, "c", ...entry.device.map(String));
   if ("tar" in entry) return writeTar(target, entry.tar, entry.compression);
   await mkdir(target, { recursive: true });
   await chmod(target, entry.mode ?? 0o755);
+}
+
+async function special(target: string, mode: number | undefined, ...words: readonly string[]): Promise<void> {
+  execFileSync("mknod", [target, ...words]);
+  await chmod(target, mode ?? 0o644);
 }
 
 async function writeBytes(target: string, content: Buffer, mode: number): Promise<void> {
@@ -62,7 +80,8 @@ async function writeTar(
         mode: entry.mode ?? (type === "directory" ? 0o755 : 0o644),
         uid: entry.uid ?? 0,
         gid: entry.gid ?? 0,
-        mtime: new Date(contextTime * 1000),
+        mtime: new Date((entry.mtime ?? contextTime) * 1000),
+        ...(entry.device ? { devmajor: entry.device[0], devminor: entry.device[1] } : {}),
         ...(entry.linkname === undefined ? {} : { linkname: entry.linkname }),
         ...(entry.xattrs === undefined ? {} : { pax: paxOf(entry.xattrs) }),
       },

@@ -111,9 +111,13 @@ function describe(header: tar.Header, content: Buffer): string {
   if (header.type === "file") fields.push(shown(content));
   if (header.type === "symlink" || header.type === "link") fields.push(`-> ${header.linkname}`);
   if (header.devmajor || header.devminor) fields.push(`${header.devmajor},${header.devminor}`);
-  for (const key of Object.keys(pax).sort()) if (key.startsWith("SCHILY.xattr.")) fields.push(key.slice(13));
+  for (const key of Object.keys(pax).sort())
+    if (key.startsWith("SCHILY.xattr.")) fields.push(`${key.slice(13)}=${shownValue(pax[key]!)}`);
   return fields.join(" ");
 }
+
+const shownValue = (value: string): string =>
+  /^[\x20-\x7e]*$/.test(value) ? JSON.stringify(value) : `0x${Buffer.from(value).toString("hex")}`;
 
 /** Short texts as they are, so that a recording can be read. */
 function shown(content: Buffer): string {

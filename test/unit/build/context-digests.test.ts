@@ -12,8 +12,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ContextDigests } from "../../../src/build/cache/digests.js";
-import { contextFilter } from "../../../src/build/context/ignore.js";
 import { LocalTree } from "../../../src/build/context/local.js";
+import { patternFilter } from "../../../src/build/tree/filter.js";
 import type { ByteString } from "../../../src/support/brands.js";
 
 let scratch: string;
@@ -109,7 +109,7 @@ describe("an ignored directory", () => {
       mkdirSync(at(name), { recursive: true });
       writeFileSync(at(name, "file"), "");
     }
-    const tree = new LocalTree(at(), opened(), contextFilter(patterns));
+    const tree = new LocalTree(at(), opened(), patternFilter(patterns));
     const seen: string[] = [];
     const list = tree.readdir.bind(tree);
     const walk = async (directory: string): Promise<void> => {
