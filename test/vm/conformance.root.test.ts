@@ -20,17 +20,9 @@ afterAll(() => rm(work, { recursive: true, force: true }));
 /** Machines are emulated where this runs: the others are built in them with AEGIS_CONFORMANCE=all. */
 const everyTime = ["run", "layers"];
 
-/** What differs in a machine and not in a container. */
-const otherwise: Readonly<Record<string, string>> = {
-  "/proc is masked": "the guest's kernel has no /proc/acpi",
-};
-
 const running = Object.entries(builtSuites)
   .filter(([suite]) => process.env.AEGIS_CONFORMANCE === "all" || everyTime.includes(suite))
-  .map(
-    ([suite, cases]) =>
-      [suite, cases.filter((item) => runsCommands(item) && !(item.name in decided || item.name in otherwise))] as const,
-  );
+  .map(([suite, cases]) => [suite, cases.filter((item) => runsCommands(item) && !(item.name in decided))] as const);
 
 describe.each(running.filter(([, cases]) => cases.length > 0))(
   "RUN in a machine makes the images of the reference builder: %s",

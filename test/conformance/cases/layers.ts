@@ -95,7 +95,7 @@ const body: Readonly<Record<string, string>> = {
   "what is mounted where":
     "RUN grep -v ' / ' /proc/mounts | cut -d' ' -f2 | sort | grep -E '^/(dev|sys|proc|etc)(/(shm|pts|mqueue|hosts|resolv.conf))?$' > /f",
   "/proc is masked":
-    "RUN for f in /proc/kcore /proc/keys /proc/timer_list; do test -s $f || echo $f; done > /f; ls /proc/acpi /proc/scsi 2>/dev/null >> /f; true",
+    "RUN for f in /proc/kcore /proc/keys /proc/timer_list; do test -s $f || echo $f; done > /f; for d in /proc/acpi /proc/scsi; do ls -A $d 2>/dev/null; done >> /f; true",
   "/sys is read-only": "RUN mkdir /sys/kernel/x 2>/dev/null || echo refused > /f",
   "/proc/sys is read-only": "RUN { echo 1 > /proc/sys/kernel/panic; } 2>/dev/null || echo refused > /f",
   "devices in /dev": "RUN cd /dev && find . -type c -o -type l | grep -v -E '/(pts|console|ptmx|core)' | sort > /f",
