@@ -8,15 +8,18 @@ import { rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { availableParallelism, totalmem } from "node:os";
 import path from "node:path";
+import { setTimeout } from "node:timers/promises";
 import type { ForwardedSocket, GuestFile, GuestMount } from "../../guest/index.js";
 import { AegisError } from "../../support/errors.js";
 import { type AegisHome, createSocketDirectory, removeSocketDirectory } from "../../support/home.js";
+import type { Machine } from "../../vmm/types.js";
 import { type CacheDiskLease, type CacheLease, leaseCacheDisk, leaseCaches } from "../cache/mounts.js";
 import type { CacheVolume, Executor, RunOutcome, RunRequest } from "./types.js";
 
 /** Hello comes within two seconds even by emulation; a machine shared with others may need more. */
 const helloTimeoutMs = 60_000;
 const shutdownGraceMs = 10_000;
+const exitGraceMs = 2000;
 
 export function vmExecutor(home: AegisHome): Executor {
   return { name: "vm", stacksScratch: false, run: (request) => run(home, request) };
@@ -214,13 +217,25 @@ async function step(
 /** Half of the machine, at most 4 GiB: a build step is often the largest thing that runs. */
 const memoryMiB = (): number => Math.max(512, Math.min(4096, Math.floor(totalmem() / 2 ** 21)));
 
-async function explained(error: unknown, machine: { consoleTail(lines?: number): Promise<string> }): Promise<unknown> {
+async function explained(error: unknown, machine: Machine): Promise<unknown> {
   if (!(error instanceof AegisError) || error.context !== undefined) return error;
   const tail = await machine.consoleTail(20).catch(() => "");
+  const ending = error.code === "GUEST_GONE" ? await endingOf(machine) : "";
+  const context = [tail, ending].filter(Boolean).join("\n");
   return new AegisError(error.code, error.message, {
     exitCode: error.exitCode,
     cause: error,
     ...(error.hint === undefined ? {} : { hint: error.hint }),
-    ...(tail === "" ? {} : { context: tail }),
+    ...(context === "" ? {} : { context }),
   });
+}
+
+/** How the machine's process ended, for a guest that went without a word. */
+async function endingOf({ driver, exited }: Machine): Promise<string> {
+  const grace = new AbortController();
+  const exit = await Promise.race([exited, setTimeout(exitGraceMs, undefined, { signal: grace.signal })]);
+  grace.abort();
+  if (!exit) return `${driver} still runs`;
+  const how = exit.signal === null ? `status ${exit.code}` : exit.signal;
+  return `${driver} ended with ${how}${exit.message === "" ? "" : `: ${exit.message}`}`;
 }
