@@ -78,7 +78,9 @@ static int make_skeleton(struct harness *h, const struct boot_config *config, st
     if (fd_ < 0) result = fail(failure, errno, "make the mount point %s", path); \
     else close(fd_);                                                            \
   } while (0)
-  for (size_t i = 0; i < 3; i++) MAKE(files[i], false);
+  /* In a root for steps nothing stands on the host name, which is the image's own there, or missing. */
+  size_t file_count = (config->root_flags & ROOT_VOLATILE) != 0 ? 2 : 3;
+  for (size_t i = 0; i < file_count; i++) MAKE(files[i], false);
   for (size_t i = 0; i < 3; i++) MAKE(directories[i], true);
   for (size_t i = 0; i < config->point_count; i++) MAKE(config->points[i].path, config->points[i].directory != 0);
   for (size_t set = 0; set < 2 && result == 0; set++) {
