@@ -73,11 +73,12 @@ async function sweepPartial(directory: string): Promise<void> {
     if (hasErrno(error, "ENOENT")) return [];
     throw error;
   });
-  for (const name of names.filter((it) => !it.endsWith(".lock"))) {
+  for (const name of new Set(names.map((it) => it.replace(/\.lock$/, "")))) {
     const file = path.join(directory, name);
     const lock = await tryLock(`${file}.lock`);
     if (!lock) continue;
-    const found = await stat(file).catch(() => undefined);
+    // A download that was killed just after the end leaves its lock alone.
+    const found = await stat(file).catch(() => stat(`${file}.lock`).catch(() => undefined));
     if (found && Date.now() - found.mtimeMs > partialAge) {
       await rm(file, { force: true });
       await rm(`${file}.lock`, { force: true });

@@ -154,7 +154,8 @@ test.each([
   expect(proxy.count("GET", last)).toBe(1);
   // All else was there since before the kill that no prune followed.
   expect(proxy.seen.filter((it) => it.method === "GET" && it.path.includes("/blobs/"))).toHaveLength(1);
-  expect(namesIn("images/.partial")).toEqual([]);
+  // The lock of what arrived just before a kill may still be there, an empty file.
+  expect(namesIn("images/.partial").filter((name) => !name.endsWith(".lock"))).toEqual([]);
   await aegis.ok("prune", "--force");
   await expectSound();
 });
