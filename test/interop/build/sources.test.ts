@@ -231,7 +231,7 @@ describe("ADD of a web address", () => {
     const kept = await sandbox.build(`FROM scratch\nADD ${server.url}/ctx.tgz /d/\n`);
     expect(await sandbox.layer(kept, 0)).toEqual(["755 0:0 d/", "600 0:0 d/ctx.tgz"]);
     const unpacked = await sandbox.build(`FROM scratch\nADD --unpack ${server.url}/ctx.tgz /d/\n`);
-    expect(await sandbox.layer(unpacked, 0)).toEqual(["755 7:8 d/", "644 7:8 d/Dockerfile", "644 7:8 d/file"]);
+    expect(await sandbox.layer(unpacked, 0)).toEqual(["755 0:0 d/", "644 7:8 d/Dockerfile", "644 7:8 d/file"]);
   });
 
   it("asks again by etag and takes the cached step", async () => {
@@ -286,17 +286,22 @@ describe("a context in an archive", () => {
   it("stays inside whatever the archive says", async () => {
     sandbox.write({ "in/Dockerfile": "FROM scratch\nCOPY . /c\n", "in/real": "x" });
     symlinkSync("/etc", path.join(sandbox.context, "in", "way"));
-    const file = path.join(sandbox.root, "context.tar");
-    execFileSync("tar", ["-C", path.join(sandbox.context, "in"), "-cf", file, "Dockerfile", "way"]);
-    const renames = ["--transform=s,^real,../../up,", "--transform=s,^./way-real,way/passwd,"];
-    execFileSync("tar", ["-P", "-C", path.join(sandbox.context, "in"), ...renames, "-rf", file, "real"]);
-    const built = await sandbox.build("", { path: file });
+    const archive = (name: string) => {
+      const file = path.join(sandbox.root, "context.tar");
+      const from = ["-C", path.join(sandbox.context, "in")];
+      execFileSync("tar", [...from, "-cf", file, "Dockerfile", "way"]);
+      execFileSync("tar", ["-P", ...from, `--transform=s,^real,${name},`, "-rf", file, "real"]);
+      return file;
+    };
+    const built = await sandbox.build("", { path: archive("way/passwd") });
     expect((await sandbox.layer(built, 0)).map((line) => line.split(" ").slice(2).join(" "))).toEqual([
       "c/",
       "c/Dockerfile",
-      "c/up",
+      "c/etc/",
+      "c/etc/passwd",
       "c/way -> /etc",
     ]);
+    await expect(sandbox.build("", { path: archive("../../up") })).rejects.toMatchObject({ code: "TAR_CORRUPT" });
   });
 
   it("a file that is none is refused", async () => {
