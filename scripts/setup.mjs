@@ -34,6 +34,8 @@ const testPackages = {
   buildah: "buildah",
   "docker-registry": "docker-registry",
   setfattr: "attr",
+  sshd: "openssh-server",
+  "ssh-agent": "openssh-client",
   strace: "strace",
   xz: "xz-utils",
   bzip2: "bzip2",
