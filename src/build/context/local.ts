@@ -3,7 +3,7 @@
  * is not touched. Owners are dropped (0:0), as the reference does. Looking is synchronous: a context is many small `lstat`s.
  */
 import { createHash } from "node:crypto";
-import { lstatSync, readdirSync, readlinkSync, type Stats } from "node:fs";
+import { closeSync, lstatSync, openSync, readdirSync, readlinkSync, readSync, type Stats } from "node:fs";
 import { open } from "node:fs/promises";
 import { type ByteString, bytesOf } from "../../support/brands.js";
 import { AegisError, hasErrno } from "../../support/errors.js";
@@ -86,9 +86,29 @@ export class LocalTree implements ContextView {
     return seen.identity ? this.digests.digest(path, seen.identity) : emptyDigest;
   }
 
+  #readSmall(path: ByteString, size: number): Buffer {
+    const bytes = Buffer.allocUnsafe(size);
+    const fd = openSync(this.#absolute(path), "r");
+    try {
+      for (let done = 0; done < size; ) {
+        const count = readSync(fd, bytes, done, size - done, null);
+        if (count === 0) throw vanished(path);
+        done += count;
+      }
+    } finally {
+      closeSync(fd);
+    }
+    return bytes;
+  }
+
   async read(path: ByteString, sink: TreeSink): Promise<void> {
     const size = this.#look(path)?.node.size ?? 0;
     if (size === 0) return;
+    if (size <= smallFile) {
+      sink.data(this.#readSmall(path, size));
+      await sink.drain();
+      return;
+    }
     await using file = await open(this.#absolute(path), "r");
     const buffer = Buffer.allocUnsafe(Math.max(1, Math.min(size, 1 << 20)));
     for (let left = size; left > 0; ) {
@@ -100,6 +120,9 @@ export class LocalTree implements ContextView {
     }
   }
 }
+
+/** Below it, going to another thread and back four times takes longer than reading. */
+const smallFile = 1 << 17;
 
 const emptyDigest = createHash("sha256").digest("hex");
 
