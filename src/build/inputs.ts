@@ -3,7 +3,7 @@ import { resolveStageReference } from "../dockerfile/stages.js";
 import type { Dockerfile, Stage } from "../dockerfile/types.js";
 import { namedContext } from "./context/named.js";
 import type { ContextTrees } from "./context/trees.js";
-import { contextWords, coversDirectory } from "./context/words.js";
+import { contextWords, coversDirectory, namedWords } from "./context/words.js";
 import { draftOf } from "./draft.js";
 import type { BuildEnvironment } from "./environment.js";
 import { resolveImage } from "./images.js";
@@ -14,6 +14,7 @@ import type { CopySource } from "./steps/copy.js";
 import { keyOf } from "./steps/step.js";
 import type { SourceView } from "./tree/sources.js";
 import { emptyView } from "./tree/view.js";
+import type { ContextSource } from "./types.js";
 
 /** Opens trees once per build, whichever stages and steps ask. */
 export class Sources {
@@ -30,20 +31,29 @@ export class Sources {
   /** For the steps of one stage. */
   for(stage: Stage): StageInputs {
     return {
-      context: async () => ({
-        open: () => this.#context(),
-        covers: (view, directory) => coversDirectory(view, contextWords(this.dockerfile), directory),
-      }),
+      context: async () => this.#tree(this.environment.request.context, () => this.#context()),
       from: async (reference, { numbers }) => {
         const other = resolveStageReference(this.dockerfile, reference, { numbers, range: stage.range });
         if (other) return this.#rooted((await this.built(other)).roots);
         const named = namedContext(this.environment.request, reference);
-        if (named && named.type !== "image") return { open: () => this.trees.open(named) };
+        if (named && named.type !== "image") return this.#tree(named, () => this.trees.open(named), reference);
         const image = this.#images.get(reference) ?? this.#openImage(reference, named?.reference ?? reference);
         this.#images.set(reference, image);
         return this.#rooted(await image);
       },
       repository: (address) => this.trees.repository(address),
+    };
+  }
+
+  /** Of a directory, and of nothing else, only what steps take is sent to the reference's builder. */
+  #tree(source: ContextSource | undefined, open: () => Promise<SourceView>, name?: string): CopySource {
+    if (source?.type !== "directory") return { open };
+    return {
+      open,
+      covers: (view, directory) => {
+        const words = name === undefined ? contextWords(this.dockerfile) : namedWords(this.dockerfile, name);
+        return coversDirectory(view, words, directory);
+      },
     };
   }
 

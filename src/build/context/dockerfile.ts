@@ -32,7 +32,8 @@ export async function findDockerfile(
   if (file !== undefined && (local || path.isAbsolute(file))) {
     const found = await read(path.resolve(file));
     if (found) return found;
-    throw missing(file, `there is no file ${file}`);
+    // Where the context is no directory here, its own root may be meant.
+    if (local) throw missing(file, `there is no file ${file}`);
   }
   if (context === undefined) throw missing("-", "there is neither a context nor a Dockerfile");
   if (context.type === "directory") {
@@ -78,7 +79,7 @@ async function read(file: string): Promise<FoundDockerfile | undefined> {
     const text = await readBeginning(file, maxDockerfileBytes + 1);
     return { path: file, name, text, dialect: dialectOf(name) };
   } catch (error) {
-    if (hasErrno(error, "ENOENT", "ENOTDIR")) return undefined;
+    if (hasErrno(error, "ENOENT", "ENOTDIR", "EISDIR")) return undefined;
     throw error;
   }
 }

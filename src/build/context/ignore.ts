@@ -14,7 +14,7 @@ export async function ignorePatterns(contextRoot: string, dockerfile: string | u
     try {
       return parseDockerignore(await readFile(file, "utf8"));
     } catch (error) {
-      if (!hasErrno(error, "ENOENT", "ENOTDIR")) throw error;
+      if (!hasErrno(error, "ENOENT", "ENOTDIR", "EISDIR")) throw error;
     }
   }
   return [];

@@ -5,10 +5,10 @@
 import type { Dockerfile } from "../../dockerfile/types.js";
 import type { ByteString } from "../../support/brands.js";
 import { matchSources } from "../tree/sources.js";
-import { resolvePath, type TreeView } from "../tree/view.js";
+import { cleanPath, resolvePath, type TreeView } from "../tree/view.js";
 import { isRemoteFile } from "./git-address.js";
 
-/** Source words as written: variables are not expanded. */
+/** Words of the build context as written, variables not expanded. */
 export const contextWords = ({ stages }: Dockerfile): readonly string[] =>
   stages.flatMap(({ instructions }) =>
     instructions.flatMap((instruction): readonly string[] => {
@@ -18,6 +18,13 @@ export const contextWords = ({ stages }: Dockerfile): readonly string[] =>
       return bound ? ["/"] : [];
     }),
   );
+
+/** The same of what `--from` names: of it the reference's builder has no directory for being sent all of it. */
+export const namedWords = ({ stages }: Dockerfile, name: string): readonly string[] =>
+  stages
+    .flatMap(({ instructions }) => instructions)
+    .flatMap((it) => (it.kind === "COPY" && it.from === name ? it.sources : []))
+    .filter((word) => cleanPath(word) !== "");
 
 const isBind = (spec: string): boolean => !/(^|,)type=(?!bind)/.test(spec);
 

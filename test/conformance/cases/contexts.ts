@@ -11,6 +11,7 @@ const context: Readonly<Record<string, ContextEntry>> = {
   "other/hard": { hardlink: "other/a" },
   "other/skipped": "skipped\n",
   "other/.dockerignore": "skipped\n",
+  ".dockerignore": { directory: true },
   "seed/f": { content: "seed\n", mode: 0o640 },
   "seed/sub/g": "deep\n",
 };
@@ -28,6 +29,11 @@ const cases: Readonly<Record<string, string | readonly [dockerfile: string, ...f
   "COPY of what a named directory ignores": scratch("COPY --from=other skipped /x"),
   "COPY with wildcards from a named directory": scratch("COPY --from=other r* s* /x/"),
   "COPY with owner and mode from a named directory": scratch("COPY --from=other --chown=3:4 --chmod=640 . /x/"),
+  "no match in a directory of a named directory": scratch("COPY --from=other sub/nothing* /x/"),
+  "no match in a directory of a named directory that is taken": scratch(
+    "COPY --from=other . /y\nCOPY --from=other sub/nothing* /x/",
+  ),
+  "a list of what to ignore that is a directory": scratch("COPY .dockerignore /x"),
   "a named directory is a base": "FROM other",
   "a named directory is a base under its whole name": "FROM docker.io/library/other:latest",
   "a named directory is a base for more": 'FROM other\nCOPY own /own\nENV A=1\nCMD ["x"]',
