@@ -8,7 +8,6 @@ import type { Download } from "../context/download.js";
 import type { GitAddress } from "../context/git-address.js";
 import type { GitTree } from "../context/trees.js";
 import type { RootStack } from "../roots.js";
-import type { Bytes } from "../tree/archive.js";
 import { Changes } from "../tree/changes.js";
 import { type ModeChange, parseMode } from "../tree/chmod.js";
 import {
@@ -24,7 +23,7 @@ import { filteredView, patternFilter, type TreeFilter } from "../tree/filter.js"
 import { digestSource, matchSources, type SourceView } from "../tree/sources.js";
 import { Spool } from "../tree/spool.js";
 import { resolveOwner } from "../tree/users.js";
-import { cleanPath, emptyView, resolvePath } from "../tree/view.js";
+import { cleanPath, emptyView, resolvePath, type TreeView } from "../tree/view.js";
 import { keyOf, type LayerStep } from "./step.js";
 
 export interface CopySource {
@@ -224,12 +223,7 @@ async function place(at: Placing, item: CopyItem): Promise<void> {
   }
   if (item.type === "download") {
     const found = await item.start();
-    if (
-      input.add !== false &&
-      input.add.unpack.remote &&
-      (await unpack(at, ({ bytesOfFile }) => bytesOfFile(found.file)))
-    )
-      return;
+    if (input.add !== false && input.add.unpack.remote && (await unpack(at, { file: found.file }))) return;
     await putDownload(changes, found, destination, options);
     return;
   }
@@ -244,19 +238,19 @@ async function place(at: Placing, item: CopyItem): Promise<void> {
     if (input.add !== false && input.add.unpack.local) {
       const followed = await resolvePath(from, path);
       const isFile = (await from.lstat(followed))?.type === "file";
-      if (isFile && (await unpack(at, ({ bytesIn }) => bytesIn(from, followed)))) continue;
+      if (isFile && (await unpack(at, { view: from, path: followed }))) continue;
     }
     await copyInto(changes, from, path, destination, options);
   }
 }
 
-type Archives = typeof import("../tree/archive.js");
+type Packed = { readonly file: string } | { readonly view: TreeView; readonly path: ByteString };
 
 /** Unpacks what is an archive. */
-async function unpack(at: Placing, bytesOf: (archives: Archives) => Bytes): Promise<boolean> {
+async function unpack(at: Placing, packed: Packed): Promise<boolean> {
   const { input, changes, destination, options } = at;
   const archives = await import("../tree/archive.js");
-  const bytes = bytesOf(archives);
+  const bytes = "file" in packed ? archives.bytesOfFile(packed.file) : archives.bytesIn(packed.view, packed.path);
   if (!input.add || !(await archives.isArchive(bytes))) return false;
   at.spool ??= new Spool(await input.add.spool());
   const target = await resolvePath(changes, destination);
