@@ -1,6 +1,6 @@
 /**
  * A tree written as files of the host, as `--output type=local` does: modes and times are kept, owners are whoever builds,
- * devices are left out. Nothing is ever written through a link, whatever the tree says.
+ * devices and FIFOs are left out. Nothing is ever written through a link, whatever the tree says.
  */
 import {
   chmodSync,
@@ -50,8 +50,11 @@ export class HostTreeWriter implements TreeSink {
     if (entry.type === "symlink") {
       symlinkSync(bytesOf(entry.linkTarget ?? ("" as ByteString)), at);
       touch(at, entry.mtime);
-    } else if (entry.type === "hardlink") linkSync(this.#at(entry.linkTarget ?? ("" as ByteString)), at);
-    else if (entry.type === "file") this.#file = { fd: openSync(at, "wx", 0o600), at, entry, position: 0 };
+    } else if (entry.type === "hardlink") {
+      const target = this.#at(entry.linkTarget ?? ("" as ByteString));
+      // What is left out has no more names either.
+      if (lstatSync(target, { throwIfNoEntry: false })) linkSync(target, at);
+    } else if (entry.type === "file") this.#file = { fd: openSync(at, "wx", 0o600), at, entry, position: 0 };
   }
 
   data(chunk: Uint8Array): void {
