@@ -107,12 +107,12 @@ const inGuest = (script: string) => aegis.ok("exec", "openclaw", "node", "-e", s
 
 test("the Aegisfile bakes openclaw into an image (#7, #12)", async () => {
   const kept = await keptLayers();
-  if (existsSync(kept)) {
-    expect(await build("--cache-from", `type=local,src=${kept}`)).toMatch(/^#\d+ CACHED$/m);
-    return;
-  }
+  const output = await build(...(existsSync(kept) ? ["--cache-from", `type=local,src=${kept}`] : []));
+  if (/^#\d+ CACHED$/m.test(output)) return;
+  // Nothing is kept, or by an aegis that had other cache keys: these layers are kept instead.
+  expect(output).toMatch(/added \d+ packages/);
   const fresh = path.join(aegis.scratch, "layers");
-  expect(await build("--cache-to", `type=local,dest=${fresh},mode=max`)).toMatch(/added \d+ packages/);
+  expect(await build("--cache-to", `type=local,dest=${fresh},mode=max`)).toMatch(/^#\d+ CACHED$/m);
   await mkdir(path.dirname(kept), { recursive: true });
   for (const name of await readdir(path.dirname(kept))) {
     if (/^openclaw-[0-9a-f]{12}$/.test(name)) await rm(path.join(path.dirname(kept), name), { recursive: true });
