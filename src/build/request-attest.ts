@@ -1,4 +1,5 @@
 /** `--provenance`, `--sbom` and `--attest`. */
+import { parseBoolean } from "../support/booleans.js";
 import { AegisError } from "../support/errors.js";
 import type { ProvenanceMode } from "./export/provenance.js";
 import { parseFields } from "./request-secrets.js";
@@ -36,8 +37,8 @@ export function provenanceMode(flags: AttestFlags): ProvenanceMode | undefined {
 
 /** `true`, `false` or fields. */
 function shorthand(type: string, value: string): string {
-  if (/^(1|t|true)$/i.test(value)) return `type=${type}`;
-  if (/^(0|f|false)$/i.test(value)) return `type=${type},disabled=true`;
+  const wanted = parseBoolean(value.toLowerCase());
+  if (wanted !== undefined) return wanted ? `type=${type}` : `type=${type},disabled=true`;
   if (/^(min|max)$/.test(value) && type === "provenance") return `type=${type},mode=${value}`;
   if (value.includes("=")) return `type=${type},${value}`;
   throw usage(

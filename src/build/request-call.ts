@@ -1,4 +1,6 @@
 /** `--call` and `--check`: what to do with the Dockerfile instead of building it. */
+
+import { parseBoolean } from "../support/booleans.js";
 import { AegisError } from "../support/errors.js";
 import type { EvaluationMethod } from "./evaluate.js";
 
@@ -23,9 +25,9 @@ export function buildCall(word: string | undefined): BuildCall | undefined {
   const options = { json: false, ignoreStatus: false };
   for (const field of fields) {
     const [key, value = "true"] = field.split("=", 2);
+    const truth = parseBoolean(value.toLowerCase());
     if (key === "format" && (value === "json" || value === "text")) options.json = value === "json";
-    else if (key === "ignorestatus" && /^(1|t|true|0|f|false)$/i.test(value))
-      options.ignoreStatus = /^[1t]/i.test(value);
+    else if (key === "ignorestatus" && truth !== undefined) options.ignoreStatus = truth;
     else throw usage(`--call ${name}: "${field}" is not a field of it`);
   }
   if (name === "build") return undefined;

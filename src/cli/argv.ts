@@ -1,7 +1,9 @@
 /**
- * From what people type to options with their values, and positionals. Understands Docker's habits (pflag's rules): `-p8080:80`, `-eX=1`, `-it`, `-dp 80`, `--pull=false`,
- * `-e -1`, options after positionals; for `run` and `exec` everything from the image or instance on is left alone.
+ * From what people type to options with their values, and positionals. Understands Docker's habits (pflag's rules):
+ * `-p8080:80`, `-eX=1`, `-it`, `-dp 80`, `--pull=false`, `-e -1`, options after positionals; for `run` and `exec` everything
+ * from the image or instance on is left alone.
  */
+import { parseBoolean } from "../support/booleans.js";
 import { AegisError } from "../support/errors.js";
 import type { CommandShape, DeclaredOption } from "./shape.js";
 import { nearest } from "./suggest.js";
@@ -19,15 +21,6 @@ export interface GivenOption {
   /** A switch is on or off. */
   readonly value: string | boolean;
 }
-
-const truths: Readonly<Record<string, boolean>> = {
-  true: true,
-  t: true,
-  "1": true,
-  false: false,
-  f: false,
-  "0": false,
-};
 
 /** @throws AegisError USAGE for an unknown option, a missing value or a value where none goes */
 export function normaliseArgv(words: readonly string[], shape: CommandShape, name: string): NormalisedArgv {
@@ -47,7 +40,7 @@ export function normaliseArgv(words: readonly string[], shape: CommandShape, nam
     throw usageError(`unknown option ${typed}`, name, close && `did you mean ${close}?`);
   };
   const truth = (typed: string, text: string): boolean => {
-    const value = truths[text.toLowerCase()];
+    const value = parseBoolean(text.toLowerCase());
     if (value === undefined) throw usageError(`${typed} is a switch: true or false, not "${text}"`, name);
     return value;
   };

@@ -1,4 +1,5 @@
 /** The `# check=` directive: which rules are left out, and whether warnings fail the build. */
+import { parseBoolean } from "../../support/booleans.js";
 import { Fault } from "../errors.js";
 import { suggestion } from "../suggest.js";
 import { cut, trimSpace } from "../text.js";
@@ -37,8 +38,12 @@ export function parseCheckOptions(text: string | undefined): CheckOptions {
       throw new Fault(`invalid check option "${trimSpace(part)}"`, { hint, at: part });
     }
     if (key !== "error") options[key] = value === "all" ? "all" : rawValue.split(",");
-    else if (/^(1|t|true|0|f|false)$/i.test(value)) options.error = /^(1|t)/i.test(value);
-    else throw new Fault(`check option error is either true or false, not "${value}"`, { at: part });
+    else {
+      const truth = parseBoolean(value.toLowerCase());
+      if (truth === undefined)
+        throw new Fault(`check option error is either true or false, not "${value}"`, { at: part });
+      options.error = truth;
+    }
   }
   return options;
 }
