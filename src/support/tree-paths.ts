@@ -14,6 +14,17 @@ export const parentOf = (path: ByteString): ByteString => splitPath(path)[0];
 
 export const baseName = (path: ByteString): ByteString => splitPath(path)[1];
 
+/** Drops slashes and `.`, and resolves `..` by text: at the root it stays there, or `onClimb` is called, to throw. */
+export function cleanPath(path: string, onClimb?: () => never): ByteString {
+  const parts: string[] = [];
+  for (const part of path.split("/")) {
+    if (part === "..") {
+      if (parts.pop() === undefined) onClimb?.();
+    } else if (part !== "" && part !== ".") parts.push(part);
+  }
+  return parts.join("/") as ByteString;
+}
+
 /**
  * The exact path that `path` (which may be absolute, and climb) leads to when symbolic links are followed inside the tree, as
  * under a chroot. What is missing stays as it is written, so the answer is also where a new file would go. Undefined after

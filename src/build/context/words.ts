@@ -4,8 +4,9 @@
  */
 import type { Dockerfile } from "../../dockerfile/types.js";
 import type { ByteString } from "../../support/brands.js";
+import { cleanPath } from "../../support/tree-paths.js";
 import { matchSources } from "../tree/sources.js";
-import { cleanPath, resolvePath, type TreeView } from "../tree/view.js";
+import { resolvePath, type TreeView } from "../tree/view.js";
 import { isRemoteFile } from "./git-address.js";
 
 /** Words of the build context as written, variables not expanded. */

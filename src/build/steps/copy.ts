@@ -3,7 +3,7 @@ import type { Heredoc } from "../../dockerfile/types.js";
 import { type ByteString, encodeText } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
 import type { TreeSink } from "../../support/tree.js";
-import { joinPath } from "../../support/tree-paths.js";
+import { cleanPath, joinPath } from "../../support/tree-paths.js";
 import type { Download } from "../context/download.js";
 import type { GitAddress } from "../context/git-address.js";
 import type { GitTree } from "../context/trees.js";
@@ -23,7 +23,7 @@ import { filteredView, patternFilter, type TreeFilter } from "../tree/filter.js"
 import { digestSource, matchSources, type SourceView } from "../tree/sources.js";
 import { Spool } from "../tree/spool.js";
 import { resolveOwner } from "../tree/users.js";
-import { cleanPath, emptyView, resolvePath, type TreeView } from "../tree/view.js";
+import { emptyView, resolvePath, type TreeView } from "../tree/view.js";
 import { keyOf, type LayerStep } from "./step.js";
 
 export interface CopySource {

@@ -2,11 +2,11 @@
 import type { RunMount } from "../../dockerfile/types.js";
 import { type ByteString, encodeText } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
+import { cleanPath } from "../../support/tree-paths.js";
 import type { BuildEnvironment } from "../environment.js";
 import type { CacheVolume, RunMountSpec } from "../executors/types.js";
 import { missingSource } from "../tree/copy.js";
 import { digestSource } from "../tree/sources.js";
-import { cleanPath } from "../tree/view.js";
 import type { BindDisk } from "./bind-disk.js";
 import type { CopySource } from "./copy.js";
 import { joinWorkdir } from "./workdir.js";

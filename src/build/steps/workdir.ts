@@ -1,6 +1,7 @@
 /** WORKDIR: makes the directory if it isn't there, owned by the stage's user. */
 import { encodeText } from "../../support/brands.js";
 import type { TreeSink } from "../../support/tree.js";
+import { cleanPath } from "../../support/tree-paths.js";
 import type { RootStack } from "../roots.js";
 import { Changes } from "../tree/changes.js";
 import { resolveOwner } from "../tree/users.js";
@@ -33,11 +34,5 @@ export function workdirStep(input: WorkdirInput, roots: RootStack): LayerStep {
 }
 
 /** The working directory after `WORKDIR path` in `current`: joined and cleaned, always absolute. */
-export function joinWorkdir(current: string, path: string): string {
-  const parts: string[] = [];
-  for (const part of (path.startsWith("/") ? path : `${current}/${path}`).split("/")) {
-    if (part === "..") parts.pop();
-    else if (part !== "" && part !== ".") parts.push(part);
-  }
-  return `/${parts.join("/")}`;
-}
+export const joinWorkdir = (current: string, path: string): string =>
+  `/${cleanPath(path.startsWith("/") ? path : `${current}/${path}`)}`;

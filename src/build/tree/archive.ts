@@ -11,10 +11,10 @@ import { createTarDecoder, discardTree } from "../../oci/tar/decode.js";
 import { type ByteString, decodeText } from "../../support/brands.js";
 import { AegisError, hasErrno } from "../../support/errors.js";
 import type { TreeEntry, TreeSink } from "../../support/tree.js";
-import { baseName, joinPath, parentOf } from "../../support/tree-paths.js";
+import { baseName, cleanPath, joinPath, parentOf } from "../../support/tree-paths.js";
 import type { Changes, NewFile, Owner } from "./changes.js";
 import type { Spool, SpooledContent } from "./spool.js";
-import { cleanPath, resolvePath, type TreeView } from "./view.js";
+import { resolvePath, type TreeView } from "./view.js";
 
 /** A file's bytes, from the start each time it is called. */
 export type Bytes = () => AsyncIterable<Uint8Array>;

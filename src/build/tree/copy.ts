@@ -4,10 +4,10 @@
  */
 import { type ByteString, decodeText } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
-import { baseName, joinPath, parentOf } from "../../support/tree-paths.js";
+import { baseName, cleanPath, joinPath, parentOf } from "../../support/tree-paths.js";
 import { type Changes, type NewFile, notDirectory, type Owner } from "./changes.js";
 import type { ModeChange } from "./chmod.js";
-import { cleanPath, resolvePath, type TreeNode, type TreeView } from "./view.js";
+import { resolvePath, type TreeNode, type TreeView } from "./view.js";
 
 export interface CopyOptions {
   /** `--chown`; undefined keeps the source's owner. */

@@ -2,9 +2,9 @@
 import { createHash } from "node:crypto";
 import { goMatch, hasWildcard } from "../../dockerfile/matcher.js";
 import { type ByteString, encodeText } from "../../support/brands.js";
-import { joinPath } from "../../support/tree-paths.js";
+import { cleanPath, joinPath } from "../../support/tree-paths.js";
 import { contentDigest } from "./changes.js";
-import { cleanPath, resolvePath, type TreeNode, type TreeView } from "./view.js";
+import { resolvePath, type TreeNode, type TreeView } from "./view.js";
 
 /** A tree that may know its files' digests without reading them. */
 export type SourceView = TreeView & { digest?(path: ByteString): Promise<string> };

@@ -40,16 +40,6 @@ export const rootNode: TreeNode = {
   size: 0,
 };
 
-/** Drops slashes and `.`, and resolves `..` by text; it never climbs above the root. */
-export function cleanPath(path: string): ByteString {
-  const parts: string[] = [];
-  for (const part of path.split("/")) {
-    if (part === "..") parts.pop();
-    else if (part !== "" && part !== ".") parts.push(part);
-  }
-  return parts.join("/") as ByteString;
-}
-
 /** What following links needs to ask. */
 export interface Lstat {
   lstat(path: ByteString): Promise<Pick<TreeNode, "type" | "linkTarget"> | undefined>;

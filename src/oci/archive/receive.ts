@@ -6,6 +6,7 @@ import type { Digest } from "../../support/brands.js";
 import { decodeText } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
 import type { TreeEntry, TreeSink } from "../../support/tree.js";
+import { cleanPath } from "../../support/tree-paths.js";
 import { sniffCompression } from "../compression/decompress.js";
 import type { Compression } from "../media-types.js";
 import type { BlobWriter } from "../store/blobs.js";
@@ -135,15 +136,8 @@ export function createReceiver(store: Pick<ImageStore, "createBlob">): Receiver 
   };
 }
 
-/** Links of archives are relative to their own directory; `..` stops at the archive's root. */
-function resolveLink(from: string, target: string): string {
-  const parts = from.split("/").slice(0, -1);
-  for (const part of target.split("/")) {
-    if (part === "..") parts.pop();
-    else if (part !== "" && part !== ".") parts.push(part);
-  }
-  return parts.join("/");
-}
+/** Links of archives are relative to their own directory, with a slash before them too. */
+const resolveLink = (from: string, target: string): string => cleanPath(`${from}/../${target}`);
 
 const tooLarge = (why: string): AegisError =>
   new AegisError("ARCHIVE_TOO_LARGE", `this is no image archive: ${why}`, {

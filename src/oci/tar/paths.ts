@@ -1,5 +1,6 @@
 /** Names in an archive are hostile: what comes out of here always lies inside of the tree. */
 import type { ByteString } from "../../support/brands.js";
+import { cleanPath } from "../../support/tree-paths.js";
 
 /** Linux: NAME_MAX and PATH_MAX without the final NUL. */
 const maxName = 255;
@@ -17,7 +18,8 @@ export function normalisePath(raw: ByteString, climbing: Climbing): ByteString {
   if (raw.includes("\0")) throw new Error("a name contains a NUL");
   // GNU tar writes `./` before everything below the directory that it was given.
   const bare = raw.startsWith("./") ? (raw.slice(2) as ByteString) : raw;
-  const path = isNormal(bare) ? bare : (clean(raw, climbing) as ByteString);
+  const relative = !raw.startsWith("/");
+  const path = isNormal(bare) ? bare : cleanPath(raw, relative && climbing === "refuse" ? climbed : undefined);
   if (path.length > maxPath) throw new Error("a path is longer than 4095 bytes");
   if (path.length <= maxName) return path;
   for (let at = 0; at < path.length; ) {
@@ -52,13 +54,6 @@ function isNormal(path: string): boolean {
 
 const [slash, dot] = [0x2f, 0x2e];
 
-function clean(path: string, climbing: Climbing): string {
-  const parts: string[] = [];
-  for (const part of path.split("/")) {
-    if (part === "..") {
-      const climbs = parts.pop() === undefined && !path.startsWith("/");
-      if (climbs && climbing === "refuse") throw new Error("a name leads out of the archive");
-    } else if (part !== "" && part !== ".") parts.push(part);
-  }
-  return parts.join("/");
+function climbed(): never {
+  throw new Error("a name leads out of the archive");
 }
