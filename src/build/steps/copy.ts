@@ -74,9 +74,9 @@ interface Unpacked {
 
 export function copyStep(input: CopyInput, roots: RootStack): LayerStep {
   const chmod = input.chmod === undefined ? undefined : parseMode(input.chmod);
-  const filter = patternFilter(input.exclude);
   // As in the reference, --chmod makes it a COPY like any other.
   const apart = input.link && chmod === undefined;
+  const ready: ReadyCopy = { ...input, chmod, filter: patternFilter(input.exclude), apart };
   return {
     createdBy: input.createdBy,
     async key() {
@@ -86,17 +86,27 @@ export function copyStep(input: CopyInput, roots: RootStack): LayerStep {
         input.destination,
         [input.chown, input.chmod, input.parents, input.epoch ?? null],
         input.heredocs.map(({ name, content }) => [name, content]),
-        await itemsKey(input, filter),
+        await itemsKey(ready),
       ]);
     },
-    produce: (sink) => produce({ ...input, filter, chmod, apart }, roots, sink),
+    produce: (sink) => produce(ready, roots, sink),
   };
+}
+
+/** A COPY with its flags understood. */
+interface ReadyCopy extends Omit<CopyInput, "chmod"> {
+  readonly chmod: ModeChange | undefined;
+  readonly filter: TreeFilter | undefined;
+  /** Made over nothing, so that what lies below never changes it (`--link`). */
+  readonly apart: boolean;
 }
 
 interface Source {
   readonly path: ByteString;
   /** The tree it is in, less what `--exclude` leaves out. */
   readonly view: SourceView;
+  /** With `--parents`: the directory from which on the way to it is kept. */
+  readonly base?: ByteString;
 }
 
 /**
@@ -104,7 +114,7 @@ interface Source {
  * matched itself stays whatever it says; with `--parents` it counts below the pivot.
  */
 async function sourcesOf(
-  { parents, filter }: Pick<CopyInput, "parents"> & { readonly filter: TreeFilter | undefined },
+  { parents, filter }: ReadyCopy,
   source: CopySource,
   view: SourceView,
   word: string,
@@ -114,7 +124,7 @@ async function sourcesOf(
     const top = await resolvePath(view, encodeText(base));
     const filtered = filter ? filteredView(view, top, filter) : view;
     const found = await matchSources(viewBelow(filtered, top), kept, { anyDepth: true });
-    return found.map((path) => ({ path: top === "" ? path : joinPath(top, path), view: filtered }));
+    return found.map((path) => ({ path: below(top, path), view: filtered, base: top }));
   }
   const onNothing = async (directory: ByteString) => {
     if ((await view.lstat(directory)) && (await source.covers?.(view, directory)) !== false) return;
@@ -129,21 +139,17 @@ async function sourcesOf(
   return found;
 }
 
-function viewBelow(view: SourceView, top: ByteString): SourceView {
-  const at = (path: ByteString) => (top === "" ? path : path === "" ? top : joinPath(top, path));
-  return {
-    lstat: (path) => view.lstat(at(path)),
-    readdir: (path) => view.readdir(at(path)),
-    read: (path, sink) => view.read(at(path), sink),
-  };
-}
+const viewBelow = (view: SourceView, top: ByteString): SourceView => ({
+  lstat: (path) => view.lstat(below(top, path)),
+  readdir: (path) => view.readdir(below(top, path)),
+  read: (path, sink) => view.read(below(top, path), sink),
+});
 
-async function itemsKey(
-  input: CopyInput,
-  filter: TreeFilter | undefined,
-): Promise<readonly (readonly (string | number)[])[]> {
+const below = (top: ByteString, path: ByteString): ByteString => (path === "" ? top : joinPath(top, path));
+
+async function itemsKey(input: ReadyCopy): Promise<readonly (readonly (string | number)[])[]> {
   const words = input.items.flatMap((item) => (item.type === "path" ? [item.word] : []));
-  const paths = words.length === 0 ? "" : await sourcesKey(input, filter, words);
+  const paths = words.length === 0 ? "" : await sourcesKey(input, words);
   return await Promise.all(
     input.items.map(async (item) => {
       if (item.type === "path") return ["path", paths];
@@ -159,7 +165,7 @@ async function itemsKey(
   );
 }
 
-async function sourcesKey(input: CopyInput, filter: TreeFilter | undefined, words: readonly string[]): Promise<string> {
+async function sourcesKey(input: ReadyCopy, words: readonly string[]): Promise<string> {
   const source = await input.source();
   const question = keyOf([words, input.exclude]);
   const known = await source.memory?.recall(question);
@@ -167,7 +173,7 @@ async function sourcesKey(input: CopyInput, filter: TreeFilter | undefined, word
   const view = await source.open();
   const found: [string, string][] = [];
   for (const word of words) {
-    for (const { path, view: within } of await sourcesOf({ ...input, filter }, source, view, word)) {
+    for (const { path, view: within } of await sourcesOf(input, source, view, word)) {
       const digest = await digestSource(within, path);
       if (digest === undefined) throw missingSource(path);
       found.push([input.parents ? path : path.slice(path.lastIndexOf("/") + 1), digest]);
@@ -176,14 +182,6 @@ async function sourcesKey(input: CopyInput, filter: TreeFilter | undefined, word
   const answer = keyOf(found);
   await source.memory?.remember(question, answer);
   return answer;
-}
-
-/** A COPY with its flags understood. */
-interface ReadyCopy extends Omit<CopyInput, "chmod"> {
-  readonly chmod: ModeChange | undefined;
-  readonly filter: TreeFilter | undefined;
-  /** Made over nothing, so that what lies below never changes it (`--link`). */
-  readonly apart: boolean;
 }
 
 async function produce(input: ReadyCopy, roots: RootStack, sink: TreeSink): Promise<void> {
@@ -229,8 +227,7 @@ async function place(at: Placing, item: CopyItem): Promise<void> {
   }
   const source = await input.source();
   const tree = await source.open();
-  const base = input.parents ? await resolvePath(tree, encodeText(splitPivot(item.word).base)) : undefined;
-  for (const { path, view: from } of await sourcesOf(input, source, tree, item.word)) {
+  for (const { path, view: from, base } of await sourcesOf(input, source, tree, item.word)) {
     if (base !== undefined) {
       await copyWithParents(changes, from, base, path, destination, options);
       continue;
