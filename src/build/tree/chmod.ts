@@ -56,18 +56,17 @@ function rightsAction(operator: string, what: string, named: number): Clause {
   const conditional = what.includes("X");
   return (now, before, directory) => {
     const executable = conditional && (directory || (before & 0o111) !== 0) ? 0o111 : 0;
-    const chosen = (bits | executable) & who;
-    if (operator === "-") return now & ~chosen;
-    return operator === "+" ? now | chosen : (now & ~who) | chosen;
+    return changed(now, operator, (bits | executable) & who, who);
   };
 }
 
 /** `g=u`: only the nine rights are copied and replaced. */
 function copyAction(operator: string, from: string, named: number): Clause {
   const who = (named || classes.a!) & 0o777;
-  return (now) => {
-    const chosen = (((now >> shifts[from]!) & 7) * 0o111) & who;
-    if (operator === "-") return now & ~chosen;
-    return operator === "+" ? now | chosen : (now & ~who) | chosen;
-  };
+  return (now) => changed(now, operator, (((now >> shifts[from]!) & 7) * 0o111) & who, who);
+}
+
+function changed(now: number, operator: string, chosen: number, who: number): number {
+  if (operator === "-") return now & ~chosen;
+  return operator === "+" ? now | chosen : (now & ~who) | chosen;
 }

@@ -1,7 +1,7 @@
 /** The sources of COPY and ADD: which paths a word means, and a digest of what is there. */
 import { createHash } from "node:crypto";
 import { goMatch, hasWildcard } from "../../dockerfile/matcher.js";
-import { type ByteString, encodeText } from "../../support/brands.js";
+import { type ByteString, decodeText, encodeText } from "../../support/brands.js";
 import { cleanPath, joinPath } from "../../support/tree-paths.js";
 import { contentDigest } from "./changes.js";
 import { resolvePath, type TreeNode, type TreeView } from "./view.js";
@@ -27,7 +27,7 @@ export async function matchSources(
 ): Promise<readonly ByteString[]> {
   const clean = cleanPath(encodeText(word));
   if (!hasWildcard(word)) return [clean];
-  const parts = clean.split("/");
+  const parts = clean.split("/") as ByteString[];
   const first = parts.findIndex(hasWildcard);
   const top = await resolvePath(view, parts.slice(0, first).join("/"));
   let found = [top];
@@ -43,7 +43,7 @@ export async function matchSources(
     }
     for (const directory of found) {
       for (const name of [...(await view.readdir(directory))].sort()) {
-        if (goMatch(decode(part), decode(name))) next.push(joinPath(directory, name));
+        if (goMatch(decodeText(part), decodeText(name))) next.push(joinPath(directory, name));
       }
     }
     found = next;
@@ -63,8 +63,6 @@ async function directoriesIn(view: TreeView, top: ByteString): Promise<readonly 
   }
   return found;
 }
-
-const decode = (bytes: string): string => Buffer.from(bytes, "latin1").toString("utf8");
 
 /**
  * Digest of what COPY takes from `path`: names, types, modes, owners, link targets and content; no times. Undefined when
