@@ -14,8 +14,8 @@ export interface ImageDraft {
   readonly history: readonly HistoryEntry[];
   readonly layers: readonly LayerRef[];
   /**
-   * Set where the bottom layer is a context's, which has no line of history: as in the reference one at the end makes up for it, that
-   * tells what made the layer on top.
+   * Set where the bottom layer is a context's, which has no line of history: as in the reference one at the end makes up for
+   * it, that tells what made the layer on top.
    */
   readonly topStep?: HistoryEntry | undefined;
   /** Fields that an unchanged base image keeps. */

@@ -120,8 +120,7 @@ class StageBuilder {
   }
 
   #epochTime(): string | undefined {
-    const { epoch } = this.environment.request;
-    return epoch === undefined ? undefined : rfc3339(epoch * 1000);
+    return epochTime(this.environment.request.epoch);
   }
 
   #config(instruction: Instruction): void {
@@ -218,7 +217,8 @@ function shownValues(text: string, lookup: Lookup, dockerfile: Dockerfile): stri
   }
 }
 
-/** Without the fraction that whole seconds don't have, as Go writes it. */
-export const rfc3339 = (milliseconds: number): string => new Date(milliseconds).toISOString().replace(".000Z", "Z");
+/** SOURCE_DATE_EPOCH as RFC 3339, without the fraction that whole seconds don't have, as Go writes it. */
+export const epochTime = (epoch: number | undefined): string | undefined =>
+  epoch === undefined ? undefined : new Date(epoch * 1000).toISOString().replace(".000Z", "Z");
 
 export const nowSeconds = (epoch: number | undefined): number => epoch ?? Math.floor(Date.now() / 1000);

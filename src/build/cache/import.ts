@@ -3,7 +3,6 @@
  * needed, and is checked against its digest and diff id before anything uses it. A cache that can't be had, or can't give
  * what it promised, is done without.
  */
-
 import { openLayoutArtifact } from "../../oci/archive/layout.js";
 import type { Artifact } from "../../oci/artifact.js";
 import { readLayer } from "../../oci/layers.js";

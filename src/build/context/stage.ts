@@ -5,7 +5,7 @@ import type { BuildEnvironment } from "../environment.js";
 import { RootStack } from "../roots.js";
 import { Scope } from "../scope.js";
 import { solve } from "../solver.js";
-import { type BuiltStage, nowSeconds, rfc3339 } from "../stage.js";
+import { type BuiltStage, epochTime, nowSeconds } from "../stage.js";
 import { copyStep } from "../steps/copy.js";
 import type { ContextSource } from "../types.js";
 import { contextName } from "./named.js";
@@ -47,12 +47,7 @@ export async function contextStage(
   const solved = await solve(title, async () => step, environment, { noCache, below: [] });
   roots.push(solved.layer, solved.fresh);
   return {
-    draft: withContext(
-      draft,
-      solved.layer,
-      contextName(name),
-      epoch === undefined ? solved.created : rfc3339(epoch * 1000),
-    ),
+    draft: withContext(draft, solved.layer, contextName(name), epochTime(epoch) ?? solved.created),
     roots,
     scope: Scope.empty(),
     inherited: 0,

@@ -1,5 +1,4 @@
 /** Builds a case with the command itself, `bin/aegis.js build`, into a home of the test's own. */
-
 import { execFile } from "node:child_process";
 import { createReadStream } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
