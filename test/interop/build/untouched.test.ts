@@ -1,8 +1,8 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test } from "vitest";
+import { scratchDirectory } from "../../helpers/scratch.js";
 import { run } from "../oci/fixtures.js";
 
 /** What a build does to the files of its context, as the kernel sees it: strace. */
@@ -11,13 +11,11 @@ import { run } from "../oci/fixtures.js";
 const context = path.dirname(createRequire(import.meta.url).resolve("undici/package.json"));
 const program = path.resolve(import.meta.dirname, "../../../bin/aegis.js");
 
-let scratch: string;
+const scratch = scratchDirectory();
 beforeEach(async () => {
-  scratch = await mkdtemp(path.join(tmpdir(), "aegis-untouched-"));
-  await writeFile(path.join(scratch, "Dockerfile"), "FROM scratch\nCOPY . /all/\n");
-  await writeFile(path.join(scratch, "Dockerfile.dockerignore"), "docs\n**/*.d.ts\n");
+  await writeFile(scratch("Dockerfile"), "FROM scratch\nCOPY . /all/\n");
+  await writeFile(scratch("Dockerfile.dockerignore"), "docs\n**/*.d.ts\n");
 });
-afterEach(() => rm(scratch, { recursive: true, force: true }));
 
 interface Touched {
   /** Files of the context whose content was opened. */
@@ -29,19 +27,9 @@ interface Touched {
 }
 
 async function traced(): Promise<Touched> {
-  const log = path.join(scratch, "trace");
-  const strace = ["-f", "-s", "4096", "-e", "trace=%file", "-E", `AEGIS_HOME=${path.join(scratch, "home")}`, "-o", log];
-  await run(
-    "strace",
-    ...strace,
-    process.execPath,
-    program,
-    "build",
-    "-q",
-    "-f",
-    path.join(scratch, "Dockerfile"),
-    context,
-  );
+  const log = scratch("trace");
+  const strace = ["-f", "-s", "4096", "-e", "trace=%file", "-E", `AEGIS_HOME=${scratch("home")}`, "-o", log];
+  await run("strace", ...strace, process.execPath, program, "build", "-q", "-f", scratch("Dockerfile"), context);
   const calls = [...(await readFile(log, "utf8")).matchAll(/(\w+)\((?:AT_FDCWD, )?"([^"]*)"([^\n]*)/g)];
   const inside = calls.flatMap(([, call, name, rest]) => {
     const relative = path.relative(context, name!);

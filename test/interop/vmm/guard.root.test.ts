@@ -1,18 +1,13 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { readFileSync, writeFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
 import { helper } from "../../../src/vmm/parts/locate.js";
 import { startGuarded } from "../../../src/vmm/processes.js";
+import { scratchDirectory } from "../../helpers/scratch.js";
 
 describe("a guarded process", () => {
-  let directory: string;
-  beforeEach(() => {
-    directory = mkdtempSync(path.join(tmpdir(), "aegis-guard-"));
-  });
-  afterEach(() => rmSync(directory, { recursive: true, force: true }));
+  const scratch = scratchDirectory();
 
   test("dies when the process that started it is killed", async () => {
     // A parent in between, which is killed the hard way; the pipe ends when the guarded process is gone too.
@@ -35,12 +30,12 @@ describe("a guarded process", () => {
   });
 
   test("can't write below a read-only directory, and sees the rest as it is", async () => {
-    const file = path.join(directory, "file");
+    const file = scratch("file");
     writeFileSync(file, "before");
     const script = `echo after >"$0" || echo refused; echo beside >"$0".beside && cat "$0"; [ -w / ] && echo rest`;
     const sealed = await startGuarded("sh", ["-c", script, file], {
       stdio: ["ignore", "pipe", "pipe"],
-      readOnly: [directory],
+      readOnly: [scratch()],
     });
     let said = "";
     sealed.child.stdout!.setEncoding("utf8").on("data", (text: string) => {
@@ -67,7 +62,7 @@ describe("a guarded process", () => {
   });
 
   test("an unknown program is an error that names it", async () => {
-    const guarded = await startGuarded(path.join(directory, "none"), [], { stdio: ["ignore", "pipe", "pipe"] });
+    const guarded = await startGuarded(scratch("none"), [], { stdio: ["ignore", "pipe", "pipe"] });
     expect(await guarded.exited).toMatchObject({ code: 127, message: expect.stringContaining("none: No such file") });
   });
 });

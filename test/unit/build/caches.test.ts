@@ -1,19 +1,15 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { leaseCacheDisk, leaseCaches } from "../../../src/build/cache/mounts.js";
 import { pruneBuildCache } from "../../../src/build/cache/prune.js";
 import type { CacheVolume } from "../../../src/build/executors/types.js";
 import { type AegisHome, openHome } from "../../../src/support/home.js";
+import { scratchDirectory } from "../../helpers/scratch.js";
 
-let root: string;
+const scratch = scratchDirectory();
 let home: AegisHome;
 beforeEach(() => {
-  root = mkdtempSync(path.join(tmpdir(), "aegis-caches-"));
-  home = openHome({ AEGIS_HOME: path.join(root, "home"), HOME: root });
+  home = openHome({ AEGIS_HOME: scratch("home"), HOME: scratch() });
 });
-afterEach(() => rmSync(root, { recursive: true, force: true }));
 
 const cache = (id: string, sharing: CacheVolume["sharing"]): CacheVolume => ({
   id,

@@ -1,33 +1,21 @@
-import {
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  utimesSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
+import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ContextDigests } from "../../../src/build/cache/digests.js";
 import { LocalTree } from "../../../src/build/context/local.js";
 import { patternFilter } from "../../../src/build/tree/filter.js";
 import type { ByteString } from "../../../src/support/brands.js";
+import { scratchDirectory } from "../../helpers/scratch.js";
 
-let scratch: string;
+const scratch = scratchDirectory();
 beforeEach(() => {
-  scratch = mkdtempSync(path.join(tmpdir(), "aegis-digests-"));
-  mkdirSync(path.join(scratch, "context"));
+  mkdirSync(scratch("context"));
 });
 afterEach(() => {
   vi.restoreAllMocks();
-  rmSync(scratch, { recursive: true, force: true });
 });
 
-const at = (...names: string[]) => path.join(scratch, "context", ...names);
-const opened = () => new ContextDigests(path.join(scratch, "cache"), at());
+const at = (...names: string[]) => scratch("context", ...names);
+const opened = () => new ContextDigests(scratch("cache"), at());
 
 /** What a build does with one file; `later`: how long after the file's last change the build comes, in milliseconds. */
 async function ask(name: string, later: number): Promise<{ readonly digest: string; readonly read: number }> {
@@ -95,8 +83,8 @@ it("what is remembered of files that are gone is dropped once it is most of it",
   for (let i = 1; i < 1200; i++) rmSync(at(`old${i}`));
   writeFileSync(at("new"), "");
   await ask("new", 60_000);
-  const [record] = readdirSync(path.join(scratch, "cache/context"));
-  const names = readFileSync(path.join(scratch, "cache/context", record!), "latin1")
+  const [record] = readdirSync(scratch("cache/context"));
+  const names = readFileSync(scratch("cache/context", record!), "latin1")
     .split("\0")
     .filter((_, i) => i % 2 === 1);
   expect(names).toEqual(["old0", "new"]);

@@ -1,29 +1,17 @@
-import {
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { HostTreeWriter } from "../../../src/build/host-writer.js";
 import type { ByteString } from "../../../src/support/brands.js";
+import { scratchDirectory } from "../../helpers/scratch.js";
 import { treeEntry } from "../../helpers/tree-lines.js";
 
-let scratch: string;
+const scratch = scratchDirectory();
 let out: string;
 
 beforeEach(() => {
-  scratch = mkdtempSync(path.join(tmpdir(), "aegis-host-writer-"));
-  out = path.join(scratch, "out");
+  out = scratch("out");
 });
-
-afterEach(() => rmSync(scratch, { recursive: true, force: true }));
 
 const link = (target: string) => ({ linkTarget: target as ByteString });
 
@@ -56,7 +44,7 @@ describe("a tree written as files of the host", () => {
   });
 
   it("replaces what is in the way, and writes through no link", async () => {
-    const other = path.join(scratch, "other");
+    const other = scratch("other");
     mkdirSync(other);
     writeFileSync(path.join(other, "kept"), "kept");
     mkdirSync(path.join(out, "file", "deep"), { recursive: true });

@@ -1,17 +1,14 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { readdir } from "node:fs/promises";
+import { beforeEach, expect, test } from "vitest";
 import { type LogLine, openLogWriter, type ReadLogOptions, readLog } from "../../../src/instance/log.js";
 import { encodeFrame, encodeMessage, FrameDecoder } from "../../../src/instance/wire.js";
+import { scratchDirectory } from "../../helpers/scratch.js";
 
-let directory: string;
+const scratch = scratchDirectory();
 let file: string;
 beforeEach(async () => {
-  directory = await mkdtemp(path.join(tmpdir(), "aegis-log-"));
-  file = path.join(directory, "log.jsonl");
+  file = scratch("log.jsonl");
 });
-afterEach(() => rm(directory, { recursive: true, force: true }));
 
 async function texts(options?: ReadLogOptions): Promise<readonly string[]> {
   const lines: string[] = [];
@@ -74,7 +71,7 @@ test("a log that has grown is rotated, and reading goes on across the files", as
   const long = "x".repeat(15 << 10);
   for (let i = 0; i < 1200; i++) log.write("stdout", Buffer.from(`${i} ${long}\n`));
   log.close();
-  expect((await readdir(directory)).sort()).toEqual(["log.1.jsonl", "log.jsonl"]);
+  expect((await readdir(scratch())).sort()).toEqual(["log.1.jsonl", "log.jsonl"]);
   const seen = await texts();
   expect(seen.map((text) => Number(text.split(" ")[0]))).toEqual(Array.from({ length: 1200 }, (_, i) => i));
 });

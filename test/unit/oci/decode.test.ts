@@ -1,27 +1,24 @@
 import { randomBytes } from "node:crypto";
-import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
+import { readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { zstdTool } from "../../../src/oci/compression/zstd-tool.js";
 import { createDecodeThreads, type DecodeThreads } from "../../../src/oci/decode/threads.js";
 import { openLayer, readLayer, writeLayer } from "../../../src/oci/layers.js";
 import { type ImageStore, openImageStore } from "../../../src/oci/store.js";
 import type { DiffId } from "../../../src/support/brands.js";
+import { scratchDirectory } from "../../helpers/scratch.js";
 import { file, recorder, replay } from "./trees.js";
 
-let root: string;
+const scratch = scratchDirectory();
 let store: ImageStore;
 let threads: DecodeThreads;
 beforeEach(async () => {
-  root = await mkdtemp(path.join(tmpdir(), "aegis-decode-"));
-  store = await openImageStore(root);
+  store = await openImageStore(scratch());
   threads = createDecodeThreads();
 });
 afterEach(async () => {
   await threads[Symbol.asyncDispose]();
   await store.close();
-  await rm(root, { recursive: true, force: true });
 });
 
 // Noise, so that the blob is too large to be decoded without a thread, and an end inside of a slot.

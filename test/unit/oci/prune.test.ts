@@ -1,5 +1,4 @@
-import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readdir, utimes, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { writeLayer } from "../../../src/oci/layers.js";
@@ -7,17 +6,16 @@ import { removeImage } from "../../../src/oci/removal.js";
 import { selectImages } from "../../../src/oci/select.js";
 import { pruneImages } from "../../../src/oci/store/prune.js";
 import { type ImageStore, openImageStore } from "../../../src/oci/store.js";
+import { scratchDirectory } from "../../helpers/scratch.js";
 import { file, replay } from "./trees.js";
 
-let root: string;
+const scratch = scratchDirectory();
 let store: ImageStore;
 beforeEach(async () => {
-  root = await mkdtemp(path.join(tmpdir(), "aegis-prune-"));
-  store = await openImageStore(root);
+  store = await openImageStore(scratch());
 });
 afterEach(async () => {
   await store.close();
-  await rm(root, { recursive: true, force: true });
 });
 
 /** An image of about 10 kB. */
@@ -47,7 +45,7 @@ describe("prune", () => {
     expect(await names()).toEqual(["old:1"]);
     await pruneImages(store, { all: true, filters: ["until=2020-06-01"] });
     expect(await names()).toEqual([]);
-    expect(await readdir(path.join(root, "blobs/sha256"))).toEqual([]);
+    expect(await readdir(scratch("blobs/sha256"))).toEqual([]);
   });
 
   test("spares what is used elsewhere, with all that hangs on it", async () => {
@@ -57,7 +55,7 @@ describe("prune", () => {
     expect(await names()).toEqual(["used:1"]);
     await store.remove("used:1");
     await store.collect({ keep: async () => [used.target.digest] });
-    expect(await readdir(path.join(root, "blobs/sha256"))).toHaveLength(3);
+    expect(await readdir(scratch("blobs/sha256"))).toHaveLength(3);
   });
 
   test("stops, oldest first, when the store is small enough", async () => {
@@ -67,7 +65,7 @@ describe("prune", () => {
   });
 
   test("sweeps downloads that nobody went on with for a day", async () => {
-    const partial = path.join(root, ".partial");
+    const partial = scratch(".partial");
     await mkdir(partial);
     for (const name of ["old", "new"]) await writeFile(path.join(partial, name), "");
     await utimes(path.join(partial, "old"), 1, 1);

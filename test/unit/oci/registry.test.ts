@@ -1,9 +1,7 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import path from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { applyChange } from "../../../src/oci/archive/changes.js";
 import { parseLayoutReference } from "../../../src/oci/archive/layout-reference.js";
 import { portableCrc32 } from "../../../src/oci/compression/crc32.js";
@@ -15,6 +13,7 @@ import { registryDomain } from "../../../src/oci/registry/login.js";
 import { proxyFor } from "../../../src/oci/registry/proxy.js";
 import { endpointsOf, isLoopback } from "../../../src/oci/registry/settings.js";
 import type { RuntimeConfig } from "../../../src/oci/types.js";
+import { scratchDirectory } from "../../helpers/scratch.js";
 
 test.each([
   [
@@ -68,14 +67,12 @@ describe("proxies", () => {
 });
 
 describe("credentials in docker's config.json", () => {
-  let home: string;
+  const scratch = scratchDirectory();
   let file: string;
   beforeEach(async () => {
-    home = await mkdtemp(path.join(tmpdir(), "aegis-login-"));
-    file = path.join(home, "config.json");
+    file = scratch("config.json");
   });
-  afterEach(() => rm(home, { recursive: true, force: true }));
-  const env = () => ({ DOCKER_CONFIG: home, PATH: "" });
+  const env = () => ({ DOCKER_CONFIG: scratch(), PATH: "" });
   const auth = Buffer.from("me:pass:word").toString("base64");
   const mine = { kind: "basic", username: "me", password: "pass:word" };
 

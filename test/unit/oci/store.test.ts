@@ -1,7 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { readLayer, writeLayer } from "../../../src/oci/layers.js";
@@ -9,17 +7,16 @@ import { mediaTypes } from "../../../src/oci/media-types.js";
 import { type ImageStore, openImageStore } from "../../../src/oci/store.js";
 import type { ImageConfig } from "../../../src/oci/types.js";
 import type { DiffId } from "../../../src/support/brands.js";
+import { scratchDirectory } from "../../helpers/scratch.js";
 import { file, recorder, replay } from "./trees.js";
 
-let root: string;
+const scratch = scratchDirectory();
 let store: ImageStore;
 beforeEach(async () => {
-  root = await mkdtemp(path.join(tmpdir(), "aegis-store-"));
-  store = await openImageStore(root);
+  store = await openImageStore(scratch());
 });
 afterEach(async () => {
   await store.close();
-  await rm(root, { recursive: true, force: true });
 });
 
 const config = (diffIds: readonly DiffId[], over: Partial<ImageConfig> = {}): ImageConfig => ({
@@ -78,8 +75,8 @@ describe("layers", () => {
       { compression: "none" },
     );
     await expect(failing).rejects.toThrow("no");
-    expect(await readdir(path.join(root, ".tmp"))).toEqual([]);
-    expect(await readdir(path.join(root, "blobs/sha256"))).toEqual([]);
+    expect(await readdir(scratch(".tmp"))).toEqual([]);
+    expect(await readdir(scratch("blobs/sha256"))).toEqual([]);
   });
 
   test("that changed on disk, lie about their diff id or are truncated are refused", async () => {
@@ -118,7 +115,7 @@ describe("the store", () => {
     await expect(write).rejects.toMatchObject({ code: "DIGEST_MISMATCH" });
     const long = store.writeBlob(Buffer.from("x"), { mediaType: "text/plain", expected: { size: 2 } });
     await expect(long).rejects.toMatchObject({ code: "SIZE_MISMATCH" });
-    expect(await readdir(path.join(root, "blobs/sha256"))).toEqual([]);
+    expect(await readdir(scratch("blobs/sha256"))).toEqual([]);
   });
 
   test("keeps an image that lost its name to another as dangling", async () => {
@@ -135,7 +132,7 @@ describe("the store", () => {
 
   test("is a layout whose index names every image", async () => {
     const image = await makeImage(["app:1", "app:2"]);
-    const index = JSON.parse(await readFile(path.join(root, "index.json"), "utf8"));
+    const index = JSON.parse(await readFile(scratch("index.json"), "utf8"));
     expect(index.manifests.map((it: { digest: string }) => it.digest)).toEqual([
       image.target.digest,
       image.target.digest,
@@ -144,11 +141,13 @@ describe("the store", () => {
       "io.containerd.image.name": "docker.io/library/app:1",
       "org.opencontainers.image.ref.name": "docker.io/library/app:1",
     });
-    expect(JSON.parse(await readFile(path.join(root, "oci-layout"), "utf8"))).toEqual({ imageLayoutVersion: "1.0.0" });
+    expect(JSON.parse(await readFile(scratch("oci-layout"), "utf8"))).toEqual({
+      imageLayoutVersion: "1.0.0",
+    });
   });
 
   test("takes names from any number of writers at once", async () => {
-    const stores = await Promise.all(Array.from({ length: 6 }, () => openImageStore(root)));
+    const stores = await Promise.all(Array.from({ length: 6 }, () => openImageStore(scratch())));
     const image = await makeImage(["app:0"]);
     await Promise.all(stores.map((it, i) => it.tag(image.target.digest, `app:n${i}`)));
     expect((await store.list())[0]!.names).toHaveLength(7);
@@ -177,14 +176,14 @@ describe("the store", () => {
 });
 
 describe("collection", () => {
-  const blobsLeft = async () => (await readdir(path.join(root, "blobs/sha256"))).length;
+  const blobsLeft = async () => (await readdir(scratch("blobs/sha256"))).length;
 
   test("removes what nothing names once the process that wrote it is done", async () => {
     const image = await makeImage(["app"]);
     await store.remove("app");
     expect((await store.collect()).digests).toEqual([]);
     await store.close();
-    const other = await openImageStore(root);
+    const other = await openImageStore(scratch());
     const planned = await other.collect({ dryRun: true });
     expect(planned.digests).toHaveLength(3);
     expect(await blobsLeft()).toBe(3);
@@ -200,9 +199,9 @@ describe("collection", () => {
     const kept = await makeImage(["c"], "three");
     await store.leases.keep("instance/web", [kept.target.digest]);
     await store.close();
-    const build = await openImageStore(root);
+    const build = await openImageStore(scratch());
     await build.resolve("b");
-    const pruner = await openImageStore(root);
+    const pruner = await openImageStore(scratch());
     await pruner.remove("b");
     await pruner.remove("c");
     await pruner.close();
@@ -220,10 +219,10 @@ describe("collection", () => {
   test("sweeps leases and temporary files of processes that are gone", async () => {
     await makeImage(["a"]);
     await store.close();
-    await writeFile(path.join(root, ".leases", "1-dead.lease"), "sha256:x\n");
-    await writeFile(path.join(root, ".tmp", ".tmp-4194304-aa-blob"), "");
+    await writeFile(scratch(".leases", "1-dead.lease"), "sha256:x\n");
+    await writeFile(scratch(".tmp", ".tmp-4194304-aa-blob"), "");
     await store.collect();
-    expect(await readdir(path.join(root, ".leases"))).toEqual([".sweep.lock"]);
-    expect(await readdir(path.join(root, ".tmp"))).toEqual([]);
+    expect(await readdir(scratch(".leases"))).toEqual([".sweep.lock"]);
+    expect(await readdir(scratch(".tmp"))).toEqual([]);
   });
 });

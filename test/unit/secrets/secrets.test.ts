@@ -1,48 +1,43 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { describe, expect, test } from "vitest";
 import { createRedactor } from "../../../src/secrets/redact.js";
 import { resolveSecrets } from "../../../src/secrets/resolve.js";
 import { parseSecretFlag } from "../../../src/secrets/spec.js";
 import { openSecretStore } from "../../../src/secrets/store.js";
+import { scratchDirectory } from "../../helpers/scratch.js";
 
-let directory: string;
-beforeEach(async () => {
-  directory = await mkdtemp(path.join(tmpdir(), "aegis-secrets-"));
-});
-afterEach(() => rm(directory, { recursive: true, force: true }));
+const scratch = scratchDirectory();
 
 describe("the store", () => {
   test("gives back what was set, and no file holds the value", async () => {
-    const store = openSecretStore(directory);
+    const store = openSecretStore(scratch());
     expect(await store.set("API_KEY", Buffer.from("hunter2-hunter2"))).toBe(true);
     expect(await store.set("API_KEY", Buffer.from("correct horse"))).toBe(false);
     expect((await store.get("API_KEY"))?.toString()).toBe("correct horse");
     expect(await store.get("OTHER")).toBeUndefined();
-    for (const file of await readdir(directory)) {
-      const full = path.join(directory, file);
+    for (const file of await readdir(scratch())) {
+      const full = scratch(file);
       expect((await stat(full)).mode & 0o777).toBe(0o600);
       expect((await readFile(full)).includes("correct horse")).toBe(false);
     }
   });
 
   test("notices files that were altered or exchanged", async () => {
-    const store = openSecretStore(directory);
+    const store = openSecretStore(scratch());
     await store.set("A", Buffer.from("value of a"));
     await store.set("B", Buffer.from("value of b"));
-    const sealed = await readFile(path.join(directory, "A.secret"));
-    await writeFile(path.join(directory, "B.secret"), sealed);
+    const sealed = await readFile(scratch("A.secret"));
+    await writeFile(scratch("B.secret"), sealed);
     await expect(store.get("B")).rejects.toMatchObject({ code: "SECRET_UNREADABLE" });
     sealed[sealed.length - 1]! ^= 1;
-    await writeFile(path.join(directory, "A.secret"), sealed);
+    await writeFile(scratch("A.secret"), sealed);
     await expect(store.get("A")).rejects.toMatchObject({ code: "SECRET_UNREADABLE" });
-    await rm(path.join(directory, "key"));
+    await rm(scratch("key"));
     await expect(store.get("A")).rejects.toMatchObject({ code: "SECRET_UNREADABLE" });
   });
 
   test("lists names, removes, and refuses names that are paths", async () => {
-    const store = openSecretStore(directory);
+    const store = openSecretStore(scratch());
     await store.set("B", Buffer.from("2"));
     await store.set("A", Buffer.from("1"));
     expect((await store.list()).map((secret) => secret.name)).toEqual(["A", "B"]);
@@ -55,10 +50,10 @@ describe("the store", () => {
 
   test("concurrent first writers agree on one key", async () => {
     await Promise.all(
-      Array.from({ length: 8 }, (_, i) => openSecretStore(directory).set(`S${i}`, Buffer.from(`value ${i}`))),
+      Array.from({ length: 8 }, (_, i) => openSecretStore(scratch()).set(`S${i}`, Buffer.from(`value ${i}`))),
     );
     for (let i = 0; i < 8; i++) {
-      expect((await openSecretStore(directory).get(`S${i}`))?.toString()).toBe(`value ${i}`);
+      expect((await openSecretStore(scratch()).get(`S${i}`))?.toString()).toBe(`value ${i}`);
     }
   });
 });
@@ -88,13 +83,13 @@ describe("--secret", () => {
 });
 
 test("every missing secret is named at once, with what to do", async () => {
-  const store = openSecretStore(directory);
+  const store = openSecretStore(scratch());
   await store.set("HERE", Buffer.from("x"));
-  const requests = ["HERE", "A", "B", "id=C,env=UNSET", `id=D,src=${directory}/none`].map(parseSecretFlag);
+  const requests = ["HERE", "A", "B", "id=C,env=UNSET", `id=D,src=${scratch()}/none`].map(parseSecretFlag);
   const error = await resolveSecrets(requests, { store, env: {} }).catch((e) => e);
   expect(error).toMatchObject({
     code: "SECRET_MISSING",
-    message: `missing secrets: A, B, C (variable UNSET is not set), D (no file ${directory}/none)`,
+    message: `missing secrets: A, B, C (variable UNSET is not set), D (no file ${scratch()}/none)`,
     hint: "set them: aegis secret set A; aegis secret set B",
   });
   const optional = requests.map((request) => ({ ...request, required: false }));
