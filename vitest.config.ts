@@ -1,5 +1,8 @@
 import { configDefaults, defineConfig } from "vitest/config";
 
+/** Tests compare the modes of files that they make, whatever the umask of whoever runs them. */
+process.umask(0o022);
+
 /** clipanion's ESM build imports a directory, which only a bundler resolves. */
 const server = { deps: { inline: ["clipanion"] } };
 
