@@ -87,9 +87,10 @@ class Connection implements Guest {
     // Requests under way are rejected too: nobody is obliged to watch this one.
     this.closed.catch(() => {});
     control.on("data", (chunk: Buffer) => this.#receive(chunk));
-    control.once("error", (cause) => this.#end(gone(cause)));
-    control.once("close", () => this.#end(gone()));
-    control.once("end", () => this.#end(gone()));
+    const over = (cause?: unknown) => this.#end(gone(this.hello !== undefined, cause));
+    control.once("error", over);
+    control.once("close", () => over());
+    control.once("end", () => over());
   }
 
   async greeted(timeoutMs: number): Promise<void> {
@@ -335,8 +336,9 @@ class Refusal extends Error {
   }
 }
 
-function gone(cause?: unknown): AegisError {
-  return new AegisError("GUEST_GONE", "the machine ended, or closed its control port", {
+function gone(greeted: boolean, cause?: unknown): AegisError {
+  const when = greeted ? "" : ", before the guest said anything";
+  return new AegisError("GUEST_GONE", `the machine ended, or closed its control port${when}`, {
     hint: "the end of its console tells why",
     ...(cause === undefined ? {} : { cause }),
   });

@@ -47,7 +47,10 @@ export function qemuArguments(spec: MachineSpec, facts: QemuFacts): string[] {
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
     ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
     ...["-kernel", spec.kernel],
-    ...["-append", kernelCommandLine(spec, { reboot: "t", tscKhz: facts.tscKhz })],
+    ...[
+      "-append",
+      kernelCommandLine(spec, { reboot: "t", emulated: facts.accelerator === "tcg", tscKhz: facts.tscKhz }),
+    ],
     ...Object.entries(qemuFds).flatMap(([id, fd]) => ["-chardev", `socket,id=${id},fd=${fd}`]),
     ...["-mon", "chardev=qmp,mode=control"],
     ...backends(spec, facts),

@@ -1,3 +1,4 @@
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -67,6 +68,22 @@ describe("a machine under QEMU", () => {
     await machine.kill();
     expect(await machine.exited).toMatchObject({ signal: "SIGKILL" });
     expect(() => process.kill(machine.pid, 0)).toThrow("ESRCH");
+  });
+
+  test("boots on a busy host, where the timer's interrupts come late", async () => {
+    const spec = await bench.spec();
+    await using machine = await startMachine(spec, { driver: "qemu" });
+    // The thread that raises them gets what the guest's processor and a busy program leave of one processor.
+    execFileSync("taskset", ["--all-tasks", "--cpu-list", "--pid", "0", String(machine.pid)]);
+    execFileSync("chrt", ["--idle", "--pid", "0", String(machine.pid)]);
+    const busy = spawn("taskset", ["--cpu-list", "0", process.execPath, "-e", "for (;;);"], { stdio: "ignore" });
+    try {
+      const guest = await connectGuest(machine.control, { timeoutMs: 300_000 });
+      expect(guest.hello.cpus).toBe(1);
+      await machine.kill();
+    } finally {
+      busy.kill("SIGKILL");
+    }
   });
 
   test("a kernel that finds no root ends the machine and leaves its last words", async () => {

@@ -86,6 +86,12 @@ describe("a machine as QEMU's arguments", () => {
     expect(qemuArguments(spec, tcg)).not.toContain("-netdev");
   });
 
+  test("only an emulated guest takes its timer on trust", () => {
+    const append = (args: readonly string[]) => args[args.indexOf("-append") + 1]!.split(" ");
+    expect(append(qemuArguments(spec, tcg))).toContain("no_timer_check");
+    expect(append(qemuArguments(spec, { accelerator: "kvm", shareSockets: [] }))).not.toContain("no_timer_check");
+  });
+
   test("only an emulated guest is told the rate of the host's time stamp counter", () => {
     expect(kernelCommandLine(spec, { reboot: "t", tscKhz: 2_596_000 })).toContain("tsc_early_khz=2596000");
     expect(kernelCommandLine(spec, { reboot: "k" })).not.toContain("tsc");
