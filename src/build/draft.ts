@@ -1,5 +1,4 @@
 /** An image while its instructions are gone through: config, history and layers so far. */
-
 import { isServedBy } from "../oci/platforms.js";
 import type { HistoryEntry, Platform, RuntimeConfig, StoredImage } from "../oci/types.js";
 import type { LayerRef } from "./steps/step.js";

@@ -1,5 +1,4 @@
 /** `--call` and `--check`: what to do with the Dockerfile instead of building it. */
-
 import { parseBoolean } from "../support/booleans.js";
 import { AegisError } from "../support/errors.js";
 import type { EvaluationMethod } from "./evaluate.js";

@@ -1,5 +1,4 @@
 /** Sets of extended attributes, each kept once: thousands of inodes often carry the same label. */
-
 import { AegisError } from "../support/errors.js";
 import type { BlockSink } from "./extents.js";
 import type { InodeStore } from "./inode-store.js";

@@ -1,5 +1,4 @@
 /** Which images of a store a filter means; the words are Docker's. */
-
 import { parseDuration } from "../support/durations.js";
 import { AegisError } from "../support/errors.js";
 import { familiarName, familiarRepository, parseReference } from "./references.js";

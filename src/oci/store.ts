@@ -3,7 +3,6 @@
  * looks up is leased until it ends, so that collection in another process never takes it away. Ids that users see are the
  * digest of the manifest or index, as in Docker with the containerd store.
  */
-
 import type { FileHandle } from "node:fs/promises";
 import { stat } from "node:fs/promises";
 import path from "node:path";

@@ -1,5 +1,4 @@
 /** A file tree in memory that takes entries and answers look-ups: stands for a disk, and for the model of one. */
-
 import { digestOf } from "../../src/oci/digests.js";
 import type { TreeView } from "../../src/rootfs/view.js";
 import { type ByteString, encodeText } from "../../src/support/brands.js";

@@ -1,5 +1,4 @@
 /** The supervisor's side of its control socket: one connection, one operation. */
-
 import { chmod } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";

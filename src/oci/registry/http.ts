@@ -2,7 +2,6 @@
  * HTTP as registries need it, on undici: redirects followed by hand so that credentials never reach another origin, retries
  * with back-off, proxies from the environment, own CAs, and a floor under the speed of an answer.
  */
-
 import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { SecureContext } from "node:tls";

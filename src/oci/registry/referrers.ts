@@ -2,7 +2,6 @@
  * What refers to an image: signatures, attestations. Distribution spec 1.1, "Listing Referrers", and "Referrers Tag Schema"
  * for registries that lack the API.
  */
-
 import type { Digest } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
 import { encodeDocument, maxDocumentSize, parseIndex, parseManifest } from "../documents.js";

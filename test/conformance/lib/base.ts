@@ -2,7 +2,6 @@
  * The base image of cases with RUN: a static busybox with a handful of its names, users and groups. It is made the same everywhere except for
  * busybox itself, of which nothing is recorded.
  */
-
 import { execFileSync } from "node:child_process";
 import { chmod, copyFile, mkdir, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
