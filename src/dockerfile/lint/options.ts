@@ -37,13 +37,14 @@ export function parseCheckOptions(text: string | undefined): CheckOptions {
       const hint = suggestion(key, ["skip", "error", "experimental"], known);
       throw new Fault(`invalid check option "${trimSpace(part)}"`, { hint, at: part });
     }
-    if (key !== "error") options[key] = value === "all" ? "all" : rawValue.split(",");
-    else {
-      const truth = parseBoolean(value.toLowerCase());
-      if (truth === undefined)
-        throw new Fault(`check option error is either true or false, not "${value}"`, { at: part });
-      options.error = truth;
+    if (key !== "error") {
+      options[key] = value === "all" ? "all" : rawValue.split(",");
+      continue;
     }
+    const truth = parseBoolean(value.toLowerCase());
+    if (truth === undefined)
+      throw new Fault(`check option error is either true or false, not "${value}"`, { at: part });
+    options.error = truth;
   }
   return options;
 }
