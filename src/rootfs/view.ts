@@ -77,9 +77,10 @@ export async function pushTree(view: TreeView, sink: TreeSink, top: ByteString =
  * everything is put into instead, and that is made first.
  */
 export async function pushBelow(view: TreeView | undefined, sink: TreeSink, under = ""): Promise<void> {
-  if (under !== "") sink.entry(directoryEntry(encodeText(under)));
+  const top = encodeText(under);
+  if (top !== "") sink.entry(directoryEntry(top));
   if (!view) return;
-  const moved = (path: ByteString) => (under === "" ? path : (`${encodeText(under)}/${path}` as ByteString));
+  const moved = (path: ByteString) => joinPath(top, path);
   await pushTree(view, {
     entry: (entry) => {
       if (entry.path === "") return;

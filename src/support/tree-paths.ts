@@ -4,6 +4,13 @@ import type { ByteString } from "./brands.js";
 export const joinPath = (directory: string, name: string): ByteString =>
   (directory === "" ? name : `${directory}/${name}`) as ByteString;
 
+/** The path of what is at `path` below `top`; an empty one is `top` itself. */
+export const pathBelow = (top: ByteString, path: ByteString): ByteString => (path === "" ? top : joinPath(top, path));
+
+/** The other way: `path`, which is `top` or lies below it, as it is seen from there. */
+export const pathFrom = (top: ByteString, path: ByteString): ByteString =>
+  top === "" ? path : (path.slice(top.length + 1) as ByteString);
+
 /** Directory and last component. */
 export function splitPath(path: ByteString): readonly [directory: ByteString, name: ByteString] {
   const slash = path.lastIndexOf("/");

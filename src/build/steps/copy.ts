@@ -3,7 +3,7 @@ import type { Heredoc } from "../../dockerfile/types.js";
 import { type ByteString, encodeText } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
 import type { TreeSink } from "../../support/tree.js";
-import { cleanPath, joinPath } from "../../support/tree-paths.js";
+import { cleanPath, joinPath, pathBelow } from "../../support/tree-paths.js";
 import type { Download } from "../context/download.js";
 import type { GitAddress } from "../context/git-address.js";
 import type { GitTree } from "../context/trees.js";
@@ -124,7 +124,7 @@ async function sourcesOf(
     const top = await resolvePath(view, encodeText(base));
     const filtered = filter ? filteredView(view, top, filter) : view;
     const found = await matchSources(viewBelow(filtered, top), kept, { anyDepth: true });
-    return found.map((path) => ({ path: below(top, path), view: filtered, base: top }));
+    return found.map((path) => ({ path: pathBelow(top, path), view: filtered, base: top }));
   }
   const onNothing = async (directory: ByteString) => {
     if ((await view.lstat(directory)) && (await source.covers?.(view, directory)) !== false) return;
@@ -140,12 +140,10 @@ async function sourcesOf(
 }
 
 const viewBelow = (view: SourceView, top: ByteString): SourceView => ({
-  lstat: (path) => view.lstat(below(top, path)),
-  readdir: (path) => view.readdir(below(top, path)),
-  read: (path, sink) => view.read(below(top, path), sink),
+  lstat: (path) => view.lstat(pathBelow(top, path)),
+  readdir: (path) => view.readdir(pathBelow(top, path)),
+  read: (path, sink) => view.read(pathBelow(top, path), sink),
 });
-
-const below = (top: ByteString, path: ByteString): ByteString => (path === "" ? top : joinPath(top, path));
 
 async function itemsKey(input: ReadyCopy): Promise<readonly (readonly (string | number)[])[]> {
   const words = input.items.flatMap((item) => (item.type === "path" ? [item.word] : []));

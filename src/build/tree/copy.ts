@@ -4,7 +4,7 @@
  */
 import { type ByteString, decodeText } from "../../support/brands.js";
 import { AegisError } from "../../support/errors.js";
-import { baseName, cleanPath, joinPath, parentOf } from "../../support/tree-paths.js";
+import { baseName, cleanPath, joinPath, parentOf, pathBelow, pathFrom } from "../../support/tree-paths.js";
 import { type Changes, type NewFile, notDirectory, type Owner } from "./changes.js";
 import type { ModeChange } from "./chmod.js";
 import { resolvePath, type TreeNode, type TreeView } from "./view.js";
@@ -77,7 +77,7 @@ export async function copyWithParents(
   const top = await ensureDestination(changes, `${destination}/`, options);
   const node = await from.lstat(source);
   if (!node) throw missingSource(source);
-  const kept = (base === "" ? source : source.slice(base.length + 1)) as ByteString;
+  const kept = pathFrom(base, source);
   const copier = new Copier(changes, from, options);
   let target = top;
   let at = base;
@@ -86,8 +86,7 @@ export async function copyWithParents(
     at = joinPath(at, part);
     await copier.parent(at, target);
   }
-  const name = baseName(kept);
-  const end = name === "" ? target : joinPath(target, name);
+  const end = pathBelow(target, baseName(kept));
   if (node.type === "directory") await copier.directory(source, node, end, true);
   else await copier.one(source, node, end);
 }

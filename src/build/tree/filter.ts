@@ -1,7 +1,7 @@
 /** What a list of patterns (`.dockerignore`, `--exclude`) leaves of a tree. */
 import { createIgnoreMatcher, type IgnoreState } from "../../dockerfile/dockerignore.js";
 import { type ByteString, decodeText } from "../../support/brands.js";
-import { joinPath, parentOf } from "../../support/tree-paths.js";
+import { joinPath, parentOf, pathFrom } from "../../support/tree-paths.js";
 import type { SourceView } from "./sources.js";
 
 export interface TreeFilter {
@@ -37,7 +37,7 @@ export function patternFilter(patterns: readonly string[]): TreeFilter | undefin
 export function filteredView(view: SourceView, top: ByteString, filter: TreeFilter): SourceView {
   const names = new Map<ByteString, Promise<readonly ByteString[]>>();
   const lstat = async (path: ByteString) => {
-    const below = top === "" ? path : (path.slice(top.length + 1) as ByteString);
+    const below = pathFrom(top, path);
     const out = below !== "" && filter.ignored(below);
     if (out && !filter.mayReinclude(below)) return undefined;
     const node = await view.lstat(path);
