@@ -1,7 +1,11 @@
+import path from "node:path";
 import { configDefaults, defineConfig } from "vitest/config";
 
 /** Tests compare the modes of files that they make, whatever the umask of whoever runs them. */
 process.umask(0o022);
+
+/** Homes of tests find the parts that set-up put into the one home that is not theirs. */
+if (process.env.AEGIS_HOME) process.env.AEGIS_DEPS ??= path.resolve(process.env.AEGIS_HOME, "deps");
 
 /** clipanion's ESM build imports a directory, which only a bundler resolves. */
 const server = { deps: { inline: ["clipanion"] } };

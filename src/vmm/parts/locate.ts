@@ -48,9 +48,9 @@ export function findProgram(name: string, extra: readonly string[] = []): string
   return [...extra, ...directories.filter((d) => d !== "").map((d) => path.join(d, name))].find(executable);
 }
 
-/** Private parts: of this home, else of the user's default home, so that a second home need not fetch them again. */
+/** Private parts: of this home, else from `AEGIS_DEPS` or the user's default home, so that a second home need not fetch them. */
 export function unpackedParts(home: AegisHome): { readonly root: string; readonly parts: UnpackedParts }[] {
-  const roots = new Set([home.deps, path.join(homedir(), ".aegis", "deps")]);
+  const roots = new Set([home.deps, process.env.AEGIS_DEPS || path.join(homedir(), ".aegis", "deps")]);
   return [...roots].flatMap((root) => {
     try {
       return [{ root, parts: JSON.parse(readFileSync(path.join(root, "parts.json"), "utf8")) as UnpackedParts }];
